@@ -1,0 +1,105 @@
+"""The configuration schemas of our three gateway plugins, as JSON Schema (the dialect APISIX checks).
+
+One schema per place where APISIX lets a plugin's configuration stand: on a route, a consumer group
+(= plan version), a consumer (= organization), a credential (= API key). The control plane writes by them,
+the embedded edge and the Lua plugins refuse by them.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+AUTH: Final = "farebox-auth"
+LIMIT: Final = "farebox-limit"
+METER: Final = "farebox-meter"
+
+Schema = Mapping[str, Any]
+
+_POSITIVE: Final = {"type": "integer", "minimum": 1, "maximum": 10**12}
+_MILLISECONDS: Final = {"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999}
+_NAME: Final = {"type": "string", "pattern": r"^[a-zA-Z0-9_.-]{1,64}$"}
+
+
+def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {**properties, "_meta": {"type": "object"}},
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+LIMITS: Final = {
+    "type": "array",
+    "maxItems": 8,
+    "items": _object(
+        {"name": _NAME, "requests": _POSITIVE, "window": _POSITIVE}, "name", "requests", "window"
+    ),
+}
+"""Short windows: at most `requests` in each `window` seconds, windows aligned to the Unix epoch."""
+
+QUOTA: Final = _object({"units": _POSITIVE, "kind": {"enum": ["hard", "soft"]}}, "units", "kind")
+"""Units in a billing period. Soft: beyond it requests pass and are billed as overage."""
+
+PERIODS: Final = {
+    "type": "array",
+    "minItems": 1,
+    "maxItems": 4,
+    "items": _object({"start": _MILLISECONDS, "end": _MILLISECONDS}, "start", "end"),
+}
+"""The current and next billing periods, wall-clock milliseconds, end excluded; made by the control plane,
+because there is no time zone data at the edge."""
+
+AUTH_ON_ROUTE: Final[Schema] = _object(
+    {
+        "query_parameter": {"type": "string", "minLength": 1, "maxLength": 64},
+        "key_prefix": {"type": "string", "pattern": "^[a-z][a-z0-9]{0,15}$"},
+    }
+)
+"""`query_parameter` opts this route in to keys in the query string; without it they are not read."""
+
+AUTH_ON_CONSUMER: Final[Schema] = _object({"state": {"enum": ["active", "suspended"]}}, "state")
+
+AUTH_ON_CREDENTIAL: Final[Schema] = _object(
+    {
+        "digest": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+        "environment": {"enum": ["live", "test"]},
+        "expires_at": _MILLISECONDS,
+        "cidrs": {"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 64}},
+        "scopes": {"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 128}},
+    },
+    "digest",
+    "environment",
+)
+"""`scopes` are `METHOD route` patterns, `*` for any; without `scopes` or `cidrs` nothing is restricted."""
+
+LIMIT_ON_GROUP: Final[Schema] = _object(
+    {"limits": LIMITS, "quota": QUOTA, "without_counter": {"enum": ["open", "closed"]}}, "limits"
+)
+"""`without_counter`: what happens when the counter's store (Redis) cannot be reached."""
+
+LIMIT_ON_CONSUMER: Final[Schema] = _object(
+    {"subscription": _NAME, "periods": PERIODS, "limits": LIMITS, "quota": QUOTA}, "subscription", "periods"
+)
+"""`limits` and `quota` here are overrides for one organization; absent, the group's hold. Test keys have
+the same short windows and do not take from the quota."""
+
+LIMIT_ON_ROUTE: Final[Schema] = _object({})
+
+METER_ON_ROUTE: Final[Schema] = _object(
+    {"units": {"type": "integer", "minimum": 0, "maximum": 10**6}, "upstream_units": {"type": "boolean"}}
+)
+"""`units` is the weight of one request (1 unless set); with `upstream_units` the upstream's
+`X-Farebox-Units` header replaces it. The usage line's `route` is the route's id."""
+
+SCHEMAS: Final[Mapping[str, Mapping[str, Schema]]] = MappingProxyType(
+    {
+        AUTH: MappingProxyType(
+            {"route": AUTH_ON_ROUTE, "consumer": AUTH_ON_CONSUMER, "credential": AUTH_ON_CREDENTIAL}
+        ),
+        LIMIT: MappingProxyType(
+            {"route": LIMIT_ON_ROUTE, "consumer_group": LIMIT_ON_GROUP, "consumer": LIMIT_ON_CONSUMER}
+        ),
+        METER: MappingProxyType({"route": METER_ON_ROUTE}),
+    }
+)
