@@ -1,0 +1,68 @@
+"""Gateways, what is to stand in them, and how far each has got. Says nothing of how it is pushed."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from farebox.db import Base
+
+
+class Gateway(Base):
+    """One gateway: an Admin API and a data plane. `catalogue_revision` counts changes of routes and plans."""
+
+    __tablename__ = "gateways"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(String(64), unique=True)
+    catalogue_revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    applied_catalogue_revision: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    catalogue_error: Mapped[str | None]
+    last_full_pass_at: Mapped[datetime | None]
+    last_full_pass: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class GatewayOrganization(Base):
+    """How far one gateway has got with one organization. Absent: nothing has been applied yet."""
+
+    __tablename__ = "gateway_organizations"
+    __table_args__ = (
+        Index("ix_gateway_organizations_failed", "next_attempt_at", postgresql_where=text("attempts > 0")),
+        Index("ix_gateway_organizations_organization_id", "organization_id"),
+    )
+
+    gateway_id: Mapped[UUID] = mapped_column(ForeignKey("gateways.id"), primary_key=True)
+    organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"), primary_key=True)
+    applied_revision: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    applied_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    last_error: Mapped[str | None]
+    next_attempt_at: Mapped[datetime | None]
+
+
+class Upstream(Base):
+    """Where an API really lives. `nodes` maps `host:port` to a weight."""
+
+    __tablename__ = "upstreams"
+
+    code: Mapped[str] = mapped_column(String(64), primary_key=True)
+    nodes: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+
+
+class Route(Base):
+    """A metered route. `code` is the route's id at the gateway and the usage line's `route`."""
+
+    __tablename__ = "routes"
+
+    code: Mapped[str] = mapped_column(String(64), primary_key=True)
+    upstream_code: Mapped[str] = mapped_column(ForeignKey("upstreams.code"))
+    uris: Mapped[list[Any]]
+    methods: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    hosts: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
+    units: Mapped[int] = mapped_column(server_default="1")
+    upstream_units: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

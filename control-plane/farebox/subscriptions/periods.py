@@ -1,0 +1,53 @@
+"""Billing periods: every edge of every period comes from here.
+
+A period begins at local midnight of the anchor day in the subscription's time zone and ends where the next
+begins; a month without that day uses its last. Where a clock change skips midnight, the edge is the instant
+of the change; where midnight comes twice, the first. Pure: instants in, instants out, all aware and in UTC.
+"""
+
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from zoneinfo import ZoneInfo
+
+BUCKET_SECONDS: Final = 900
+"""Usage is kept by quarter hours: every offset of every zone is a multiple of one, so no edge cuts one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """`start` included, `end` excluded."""
+
+    start: datetime
+    end: datetime
+
+    def __contains__(self, instant: datetime) -> bool:
+        """Tell whether the instant lies in the period."""
+        return self.start <= instant < self.end
+
+
+def period_containing(instant: datetime, *, time_zone: str, anchor_day: int) -> Period:
+    """Return the full period around `instant`, whatever the subscription's own start."""
+    zone = ZoneInfo(time_zone)
+    local = instant.astimezone(zone)
+    year, month = local.year, local.month
+    if instant < _edge(year, month, anchor_day, zone):
+        year, month = _months_later(year, month, -1)
+    start = _edge(year, month, anchor_day, zone)
+    return Period(start, _edge(*_months_later(year, month, 1), anchor_day, zone))
+
+
+def period_after(period: Period, *, time_zone: str, anchor_day: int) -> Period:
+    """Return the full period that begins where `period` ends."""
+    return period_containing(period.end, time_zone=time_zone, anchor_day=anchor_day)
+
+
+def _edge(year: int, month: int, anchor_day: int, zone: ZoneInfo) -> datetime:
+    day = min(anchor_day, monthrange(year, month)[1])
+    return datetime(year, month, day, tzinfo=zone).astimezone(UTC)
+
+
+def _months_later(year: int, month: int, months: int) -> tuple[int, int]:
+    year_offset, month_index = divmod(month - 1 + months, 12)
+    return year + year_offset, month_index + 1

@@ -1,0 +1,19 @@
+"""Every table there is, imported so that `Base.metadata` is whole (for migrations and schema tests)."""
+
+from farebox import idempotency, outbox
+from farebox.db import Base
+from farebox.gateways import model as gateways
+from farebox.invoices import model as invoices
+from farebox.keys import model as keys
+from farebox.organizations import model as organizations
+from farebox.plans import model as plans
+from farebox.subscriptions import model as subscriptions
+from farebox.usage import model as usage
+from farebox.users import model as users
+
+__all__ = [
+    "gateways", "idempotency", "invoices", "keys", "metadata", "organizations",
+    "outbox", "plans", "subscriptions", "usage", "users",
+]  # fmt: skip
+
+metadata = Base.metadata
