@@ -1,0 +1,1 @@
+"""The `farebox` command: the top of the house, which may import everything and which nothing imports."""
