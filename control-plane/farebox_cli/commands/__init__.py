@@ -1,0 +1,1 @@
+"""The commands, one module per group. `farebox_cli.registry` names them; they are imported when they run."""

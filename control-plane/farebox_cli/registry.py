@@ -1,0 +1,51 @@
+"""Every command of `farebox`: its name, where its code is, and the line that `farebox --help` shows for it.
+
+The command's module is imported only when the command runs, so that `farebox --help` answers at once and the
+edge never loads what only the control plane needs. A command whose module is not installed is not listed.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`target` is "module:attribute", a click command or group."""
+
+    target: str
+    section: str
+    summary: str
+
+
+_COMMANDS: Final = "farebox_cli.commands"
+RUN: Final = "Run"
+GATEWAY: Final = "Gateway"
+USAGE: Final = "Usage and money"
+PEOPLE: Final = "People"
+INSTALLATION: Final = "Installation"
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "up": Entry(f"{_COMMANDS}.up:up", RUN, "Start everything on this machine and keep it running."),
+    "web": Entry(f"{_COMMANDS}.accounts:web", RUN, "The control-plane API."),
+    "worker": Entry(f"{_COMMANDS}.gateway:worker", RUN, "Background jobs: gateway sync, billing, mail."),
+    "collect": Entry(f"{_COMMANDS}.collect:collect", RUN, "Meter a gateway node from its usage log."),
+    "edge": Entry(f"{_COMMANDS}.gateway:edge", RUN, "The embedded gateway."),
+    "sandbox": Entry(f"{_COMMANDS}.sandbox:sandbox", RUN, "Stand-ins for the outside world."),
+    "sync": Entry(
+        f"{_COMMANDS}.gateway:sync", GATEWAY, "Bring the gateway to what was sold, or show the difference."
+    ),
+    "route": Entry(f"{_COMMANDS}.gateway:route", GATEWAY, "The API routes that the gateway serves."),
+    "node": Entry(f"{_COMMANDS}.collect:node", GATEWAY, "Gateway nodes and how far each has been metered."),
+    "usage": Entry(f"{_COMMANDS}.collect:usage", USAGE, "What an organization used, by key and route."),
+    "bill": Entry(f"{_COMMANDS}.invoices:bill", USAGE, "Close billing periods and make their invoices."),
+    "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
+    "rate": Entry(f"{_COMMANDS}.invoices:rate", USAGE, "Price a quantity: the rater as a tool."),
+    "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
+    "operator": Entry(f"{_COMMANDS}.accounts:operator", PEOPLE, "The people who run this installation."),
+    "member": Entry(f"{_COMMANDS}.accounts:member", PEOPLE, "The members of an organization."),
+    "clock": Entry(f"{_COMMANDS}.accounts:clock", PEOPLE, "The test clock of an organization in test mode."),
+    "migrate": Entry(f"{_COMMANDS}.migrate:migrate", INSTALLATION, "Bring the database schema up to date."),
+    "doctor": Entry(
+        f"{_COMMANDS}.doctor:doctor", INSTALLATION, "Say what is wrong here, and what to do about it."
+    ),
+}

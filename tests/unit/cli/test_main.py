@@ -1,0 +1,151 @@
+"""What `farebox` promises about its command line, whichever command runs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from farebox_cli.__main__ import cli, run
+from farebox_cli.errors import CommandError, Exit
+from farebox_cli.registry import COMMANDS, RUN, Entry
+
+
+def _with_command(monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+    """Register `broken`, a command that runs `body`."""
+    module = sys.modules[__name__]
+
+    @click.command
+    def broken() -> object:
+        assert callable(body)
+        return body()
+
+    monkeypatch.setattr(module, "broken", broken, raising=False)
+    monkeypatch.setitem(sys.modules, "cli_under_test", module)
+    monkeypatch.setattr("farebox_cli.__main__._installed", lambda _name: True)
+    monkeypatch.setitem(COMMANDS, "broken", Entry("cli_under_test:broken", RUN, "For this test."))
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No installation in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FAREBOX_HOME", raising=False)
+
+
+def test_help_lists_every_installed_command_and_imports_none() -> None:
+    """`farebox --help` answers without loading the packages that commands need."""
+    script = (
+        "import sys; from farebox_cli.__main__ import run; code = run(['--help'])\n"
+        "heavy = {'sqlalchemy', 'aiohttp', 'polars', 'pydantic', 'redis', 'rich'} & sys.modules.keys()\n"
+        "sys.exit(code or len(heavy))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("up", "doctor", "migrate"):
+        assert f"\n  {name} " in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_explains_itself(name: str) -> None:
+    """Every command that is listed loads, has help of its own, and takes --help without doing anything."""
+    outcome = CliRunner().invoke(cli, [name, "--help"])
+    assert outcome.exit_code == 0, outcome.output
+    assert len(outcome.output.splitlines()) >= 5
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """A word that is no command ends with 2 and names the word."""
+    assert run(["frobnicate"]) == Exit.USAGE
+    assert "frobnicate" in capsys.readouterr().err
+
+
+def test_a_refusal_is_one_line_and_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a command refuses is told in one line on standard error."""
+
+    def refuse() -> None:
+        raise CommandError("There is no such invoice.", exit_code=Exit.PROBLEM)
+
+    _with_command(monkeypatch, refuse)
+    assert run(["broken"]) == Exit.PROBLEM
+    captured = capsys.readouterr()
+    assert captured.err == "Error: There is no such invoice.\n"
+    assert captured.out == ""
+
+
+def test_an_unexpected_error_is_one_line_and_with_debug_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A fault of ours ends with 70 in one line that says how to see more; --debug shows where it was."""
+
+    def fail() -> None:
+        raise LookupError("no\nsuch thing")
+
+    _with_command(monkeypatch, fail)
+    assert run(["broken"]) == Exit.INTERNAL
+    plain = capsys.readouterr().err
+    assert plain.count("\n") == 1
+    assert "LookupError: no such thing" in plain
+    assert "--debug" in plain
+    assert run(["--debug", "broken"]) == Exit.INTERNAL
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unreachable_database_has_its_own_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A refused connection ends with 3 and points to `farebox doctor`."""
+    import asyncpg
+
+    def refuse() -> None:
+        raise asyncpg.InvalidPasswordError('password authentication failed for user "farebox_app"')
+
+    _with_command(monkeypatch, refuse)
+    assert run(["broken"]) == Exit.UNREACHABLE
+    text = capsys.readouterr().err
+    assert "farebox doctor" in text
+    assert "farebox_app" in text
+
+
+def test_a_wrong_setting_is_named_and_its_value_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nonsense in a setting ends with 2; the text names the variable and never prints what it holds."""
+    _with_command(monkeypatch, lambda: None)
+    monkeypatch.setenv("FAREBOX_WEB_PORT", "hunter2")
+    assert run(["broken"]) == Exit.USAGE
+    text = capsys.readouterr().err
+    assert "FAREBOX_WEB_PORT" in text
+    assert "hunter2" not in text
+
+
+def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person's Ctrl-C is no error and shows no traceback."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    _with_command(monkeypatch, interrupt)
+    assert run(["broken"]) == Exit.INTERRUPTED
+
+
+def test_settings_come_from_the_environment_before_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable of the environment wins over the installation's file; without it the file's value holds."""
+    (tmp_path / ".farebox").mkdir()
+    (tmp_path / ".farebox" / "env").write_text("FAREBOX_WEB_PORT=1111\nFAREBOX_NODE=gw-file\n")
+    monkeypatch.setenv("FAREBOX_WEB_PORT", "2222")
+    seen: list[object] = []
+
+    def look() -> None:
+        settings = click.get_current_context().obj
+        seen.extend((settings.web_port, settings.node))
+
+    _with_command(monkeypatch, look)
+    assert run(["broken"]) == Exit.OK
+    assert seen == [2222, "gw-file"]
