@@ -1,0 +1,78 @@
+"""`farebox sandbox`: the stand-ins for the outside world, each alone. `farebox up` starts them for you."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import click
+
+from farebox_cli.output import say
+
+
+@click.group
+def sandbox() -> None:
+    """Stand-ins for the outside world on one machine: an API to sell and a mail server.
+
+    They are for trying Farebox out. None of them belongs on a machine that the world can reach.
+    """
+
+
+@sandbox.command
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+)
+def upstream(*, host: str, port: int) -> None:
+    """The sample API: POST /v1/messages/send and GET /v1/messages/{id}."""
+    asyncio.run(_serve(lambda: _upstream(host, port), "The sample API listens at http://{}:{}"))
+
+
+@sandbox.command
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=1025, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+)
+@click.option(
+    "--folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where each mail becomes a file.",
+)
+def mail(*, host: str, port: int, folder: Path) -> None:
+    """A mail server that delivers every mail into a folder and relays nothing."""
+    from farebox.sandbox.mail import mail_sink
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[tuple[str, int]]:
+        async with mail_sink(folder, host=host, port=port) as bound:
+            yield host, bound
+
+    asyncio.run(_serve(running, "The mail sink listens at smtp://{}:{}"))
+
+
+@asynccontextmanager
+async def _upstream(host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+    from aiohttp import web
+
+    from farebox.sandbox.upstream import create_app
+
+    runner = web.AppRunner(create_app(), access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port).start()
+        yield host, runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+async def _serve(running: Callable[[], AbstractAsyncContextManager[tuple[str, int]]], listening: str) -> None:
+    """Run a server until SIGINT or SIGTERM, saying where it listens."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, stop.set)
+    async with running() as (host, port):
+        say(listening.format(host, port))
+        await stop.wait()
