@@ -1,0 +1,275 @@
+"""The Admin API's resources as the edge needs them: compiled, merged, and found in constant time.
+
+A consumer or a credential is compiled alone, so one write costs the same among ten and among a hundred
+thousand. Routes are few and compiled together, at the first request after a change.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from farebox_gateway.edge.plugins.base import Place, Plugin, takes_part
+from farebox_gateway.edge.router import Router
+from farebox_gateway.edge.store import Change
+from farebox_gateway.edge.upstream import Upstream
+
+Step = tuple[Plugin, Any]
+_MERGED_CHAINS: Final = 512
+
+
+@dataclass(slots=True, eq=False)
+class Credential:
+    """One API key: its id, and its configuration by plugin."""
+
+    id: str
+    plugins: dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class Consumer:
+    """One organization. `extra` holds raw configurations that have to be merged into the route's."""
+
+    name: str
+    group_id: str | None
+    custom_id: str | None
+    plugins: dict[str, Any]
+    extra: dict[str, Any] | None
+    credentials: dict[str, Credential]
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """One plan version."""
+
+    id: str
+    plugins: dict[str, Any]
+    extra: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Which plugins run in which phase, in order, with their configurations."""
+
+    rewrite: tuple[Step, ...]
+    access: tuple[Step, ...]
+    header_filter: tuple[Step, ...]
+    log: tuple[Step, ...]
+    names: frozenset[str]
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """One route with everything merged into it."""
+
+    id: str
+    patterns: tuple[str, ...]
+    hosts: tuple[str, ...]
+    methods: frozenset[str] | None
+    priority: int
+    websocket: bool
+    upstream: Upstream | None
+    chain: Chain
+    chain_reading: Chain
+    """The chain with the plugins that read the consumer by themselves, for consumers that bring them along."""
+    confs: dict[str, Any] = field(repr=False)
+
+
+class EdgeConfig:
+    """What the data plane looks at. `apply` is told of every durable change."""
+
+    def __init__(self, plugins: Mapping[str, Plugin]) -> None:
+        self._plugins = plugins
+        self._readers = tuple(name for name, plugin in plugins.items() if plugin.reads_consumer)
+        self.consumers: dict[str, Consumer] = {}
+        self.groups: dict[str, Group] = {}
+        self._raw: dict[str, dict[str, dict[str, Any]]] = {
+            "routes": {},
+            "services": {},
+            "upstreams": {},
+            "global_rules": {},
+        }
+        self._router: Router | None = None
+        self._no_route = _chain((), {})
+        self._merged: dict[tuple[Route, Group | None, Consumer | None], Chain] = {}
+
+    def use(self, plugins: Mapping[str, Plugin]) -> None:
+        """Take the plugins; they need this object to exist before them."""
+        self._plugins = plugins
+        self._readers = tuple(name for name, plugin in plugins.items() if plugin.reads_consumer)
+
+    # -- the data plane asks
+
+    def find_route(self, host: str, path: str, method: str) -> Route | None:
+        """Return the route of a request."""
+        if self._router is None:
+            self._router = self._build()
+        return self._router.find(host, path, method)
+
+    @property
+    def no_route(self) -> Chain:
+        """The global rules alone: what runs where no route matched."""
+        return self._no_route
+
+    def chain_for(self, route: Route, group: Group | None, consumer: Consumer | None) -> Chain:
+        """Return the route's chain with the group's and over it the consumer's plugins merged in, whole."""
+        if consumer is None:
+            return route.chain
+        reads = any(name in consumer.plugins or (group and name in group.plugins) for name in self._readers)
+        if not consumer.extra and (group is None or not group.extra):
+            return route.chain_reading if reads else route.chain
+        key = (
+            route,
+            group if group is not None and group.extra else None,
+            consumer if consumer.extra else None,
+        )
+        chain = self._merged.get(key)
+        if chain is None:
+            readers = {name: {} for name in self._readers} if reads else {}
+            extra = {**((group and group.extra) or {}), **(consumer.extra or {})}
+            confs = {**readers, **route.confs, **extra}
+            if len(self._merged) >= _MERGED_CHAINS:
+                self._merged.clear()
+            chain = self._merged[key] = _chain(self._global_rules(), self._compiled(confs))
+        return chain
+
+    # -- the store tells
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Bring the compiled view up to what was committed."""
+        for change in changes:
+            path, value = change.path, change.value
+            if len(path) == 4:
+                self._credential(path[1], path[3], value)
+            elif path[0] == "consumers":
+                self._consumer(path[1], value)
+            elif path[0] == "consumer_groups":
+                self._group(path[1], value)
+            elif path[0] in self._raw:
+                table = self._raw[path[0]]
+                if value is None:
+                    table.pop(path[1], None)
+                else:
+                    table[path[1]] = value
+                self._router = None
+                self._merged.clear()
+
+    def _consumer(self, name: str, value: dict[str, Any] | None) -> None:
+        before = self.consumers.get(name)
+        if before is not None:
+            self._forget(before)
+        if value is None:
+            self.consumers.pop(name, None)
+            return
+        compiled, extra = self._split("consumer", value.get("plugins") or {})
+        labels = value.get("labels") or {}
+        self.consumers[name] = Consumer(
+            name=name,
+            group_id=_text(value.get("group_id")),
+            custom_id=labels.get("custom_id"),
+            plugins=compiled,
+            extra=extra,
+            credentials={} if before is None else before.credentials,
+        )
+
+    def _credential(self, user: str, name: str, value: dict[str, Any] | None) -> None:
+        consumer = self.consumers.get(user)
+        if consumer is None:
+            return
+        if value is None:
+            consumer.credentials.pop(name, None)
+            return
+        compiled, _ = self._split("credential", value.get("plugins") or {})
+        consumer.credentials[name] = Credential(name, compiled)
+
+    def _group(self, name: str, value: dict[str, Any] | None) -> None:
+        self._merged.clear()
+        if value is None:
+            self.groups.pop(name, None)
+            return
+        compiled, extra = self._split("consumer_group", value["plugins"])
+        self.groups[name] = Group(name, compiled, extra)
+
+    def _forget(self, consumer: Consumer) -> None:
+        """Drop merged chains that hold a consumer's old plugins."""
+        if consumer.extra:
+            self._merged.clear()
+
+    def _split(self, place: Place, confs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Part what a plugin reads by itself from what is merged into routes."""
+        compiled, extra = {}, {}
+        for name, conf in confs.items():
+            plugin = self._plugins[name]
+            if plugin.authenticates or plugin.reads_consumer:
+                compiled[name] = plugin.compile(place, conf)
+            else:
+                extra[name] = conf
+        return compiled, extra or None
+
+    def _build(self) -> Router:
+        rules = self._global_rules()
+        self._no_route = _chain(rules, {})
+        self._merged.clear()
+        routes = []
+        for name, value in self._raw["routes"].items():
+            if value.get("status", 1) == 1:
+                routes.append(self._route(name, value, rules))
+        return Router(routes)
+
+    def _route(self, name: str, value: dict[str, Any], rules: Sequence[Step]) -> Route:
+        service = self._raw["services"].get(_text(value.get("service_id")) or "", {})
+        confs = {**service.get("plugins", {}), **value.get("plugins", {})}
+        hosts = value.get("hosts") or ([value["host"]] if "host" in value else service.get("hosts", []))
+        return Route(
+            id=name,
+            patterns=tuple(value.get("uris") or [value["uri"]]),
+            hosts=tuple(hosts),
+            methods=frozenset(value["methods"]) if value.get("methods") else None,
+            priority=value.get("priority", 0),
+            websocket=value.get("enable_websocket", service.get("enable_websocket", False)),
+            upstream=self._upstream(value, service),
+            chain=_chain(rules, self._compiled(confs)),
+            chain_reading=_chain(rules, self._compiled({**{name: {} for name in self._readers}, **confs})),
+            confs=confs,
+        )
+
+    def _upstream(self, route: dict[str, Any], service: dict[str, Any]) -> Upstream | None:
+        for owner in (route, service):
+            found = owner.get("upstream") or self._raw["upstreams"].get(_text(owner.get("upstream_id")) or "")
+            if found:
+                upstream = Upstream(found)
+                if "timeout" in route:
+                    upstream.set_timeout(route["timeout"])
+                return upstream
+        return None
+
+    def _global_rules(self) -> list[Step]:
+        steps = []
+        for value in self._raw["global_rules"].values():
+            steps += self._compiled(value["plugins"]).values()
+        return _ordered(steps)
+
+    def _compiled(self, confs: Mapping[str, Any]) -> dict[str, Step]:
+        return {
+            name: (self._plugins[name], self._plugins[name].compile("route", conf))
+            for name, conf in confs.items()
+            if not (conf.get("_meta") or {}).get("disable")
+        }
+
+
+def _ordered(steps: Sequence[Step]) -> list[Step]:
+    return sorted(steps, key=lambda step: -step[0].priority)
+
+
+def _chain(rules: Sequence[Step], own: Mapping[str, Step]) -> Chain:
+    steps = [*rules, *_ordered(list(own.values()))]
+    return Chain(
+        rewrite=tuple(step for step in steps if takes_part(step[0], "rewrite")),
+        access=tuple(step for step in steps if takes_part(step[0], "access")),
+        header_filter=tuple(step for step in steps if takes_part(step[0], "header_filter")),
+        log=tuple(step for step in steps if takes_part(step[0], "log")),
+        names=frozenset(step[0].name for step in steps),
+    )
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,396 @@
+"""The order of things for one request: route, plugins, upstream or refusal, usage line.
+
+The line is appended to the log before the last byte of the answer is handed to the kernel. So an answer that
+a client has received whole always has its line, whatever is killed and when; a request in flight at a kill
+may have a line and no answer, as with nginx.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import quote_from_bytes
+
+import msgspec
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
+
+from farebox_contract import problems
+from farebox_contract.usage_line import MAX_PATH_CHARACTERS, MAX_USER_AGENT_CHARACTERS, VERSION, UsageLine
+from farebox_gateway.edge import answer
+from farebox_gateway.edge.config import Chain, EdgeConfig
+from farebox_gateway.edge.exchange import Exchange, Refusal, new_request_id, now_ms
+from farebox_gateway.edge.plugins.base import Headers
+from farebox_gateway.edge.proxy import Proxy, write
+from farebox_gateway.edge.remote import Remote
+from farebox_gateway.edge.router import normalize
+from farebox_gateway.edge.settings import EdgeSettings
+from farebox_gateway.edge.usage_log import UsageLog
+
+log = logging.getLogger(__name__)
+
+_CONSUMER_HEADERS: Final = (
+    "X-Consumer-Username",
+    "X-Credential-Identifier",
+    "X-Consumer-Group-Id",
+    "X-Consumer-Custom-Id",
+)
+_PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
+_SPOOFABLE: Final = "x-farebox-"
+_encode = msgspec.json.Encoder().encode
+
+
+class DataPlane:
+    """Handles every request of the data-plane port."""
+
+    def __init__(
+        self, settings: EdgeSettings, config: EdgeConfig, log: UsageLog | None, proxy: Proxy, *, boot: str
+    ) -> None:
+        self._settings = settings
+        self._config = config
+        self._log = log
+        self._proxy = proxy
+        self._remote = Remote(settings.trusted_proxies)
+        self._boot = boot
+        self._clock = answer.Clock()
+        self._sent = {True: answer.Sent(keep_alive=True), False: answer.Sent(keep_alive=False)}
+        self.draining = False
+
+    async def __call__(self, request: BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever happens, and write its line."""
+        exchange = self._open(request)
+        try:
+            refusal = await self._decide(exchange)
+            if refusal is None:
+                return await self._forward(exchange)
+            return await self._refuse(exchange, refusal)
+        except (asyncio.CancelledError, ConnectionError):
+            self._client_left(exchange)
+            raise
+        except Exception:
+            log.exception("the gateway failed at a request, rid %s", exchange.rid)
+            if exchange.sent:
+                self._client_left(exchange)
+                raise
+            return await self._refuse(
+                exchange,
+                exchange.refuse(500, "internal_error", "The gateway failed at this request.", close=True),
+            )
+
+    # -- the steps
+
+    def _open(self, request: BaseRequest) -> Exchange:
+        message_headers = request.headers
+        target = request.raw_path
+        host = message_headers.get("Host", "")
+        if not target.startswith("/"):
+            target, host = _from_absolute(target, host)
+        protocol = request.protocol
+        received_before = protocol.take_received() if isinstance(protocol, EdgeProtocol) else 0
+        headers = CIMultiDict(message_headers)
+        remote = self._remote.of(request, headers)
+        for name in _CONSUMER_HEADERS:
+            if name in headers:
+                del headers[name]
+        for name in [name for name in headers if name[:10].lower() == _SPOOFABLE]:
+            headers.popall(name, None)
+        return Exchange(
+            request=request,
+            target=target,
+            path=normalize(_path_of(target)),
+            host=host,
+            remote=remote,
+            started_ms=now_ms(),
+            started_ns=time.perf_counter_ns(),
+            rid=new_request_id(),
+            received_before=received_before,
+            headers=headers,
+            upstream_target=target.partition("#")[0],
+        )
+
+    async def _decide(self, exchange: Exchange) -> Refusal | None:
+        config = self._config
+        route = exchange.route = config.find_route(
+            _hostname(exchange.host), exchange.path, exchange.request.method
+        )
+        chain = config.no_route if route is None else route.chain
+        for plugin, conf in chain.rewrite:
+            refusal = plugin.rewrite(exchange, conf)
+            if refusal is not None:
+                return refusal
+        if route is None:
+            return exchange.refuse(
+                404, problems.NO_ROUTE, "No route of this API matches this path and method."
+            )
+        consumer = exchange.consumer
+        if consumer is not None:
+            exchange.group = config.groups.get(consumer.group_id) if consumer.group_id else None
+            if consumer.group_id and exchange.group is None:
+                return exchange.refuse(
+                    503,
+                    problems.LIMITS_UNAVAILABLE,
+                    "The plan of this account is not known here yet. Try again.",
+                )
+            merged = config.chain_for(route, exchange.group, consumer)
+            if merged is not chain:
+                refusal = self._rewrite_of_consumer(exchange, chain, merged)
+                if refusal is not None:
+                    return refusal
+                chain = merged
+            _name_consumer(exchange)
+        for plugin, conf in chain.access:
+            decision = plugin.access(exchange, conf)
+            if decision is not None and not isinstance(decision, Refusal):
+                decision = await decision
+            if decision is not None:
+                return decision
+        return None
+
+    def _rewrite_of_consumer(self, exchange: Exchange, before: Chain, merged: Chain) -> Refusal | None:
+        """Run the rewrite phase of the plugins that came with the consumer, as APISIX does."""
+        for plugin, conf in merged.rewrite:
+            if plugin.name not in before.names:
+                refusal = plugin.rewrite(exchange, conf)
+                if refusal is not None:
+                    return refusal
+        return None
+
+    async def _forward(self, exchange: Exchange) -> web.StreamResponse:
+        refusal = await self._proxy.forward(exchange, self)
+        if refusal is not None:
+            return await self._refuse(exchange, refusal)
+        return self.sent(exchange)
+
+    async def _refuse(self, exchange: Exchange, refusal: Refusal) -> web.StreamResponse:
+        request = exchange.request
+        exchange.status = refusal.status
+        exchange.outcome = refusal.outcome
+        keep = self.keeps_alive(exchange) and not refusal.close and "Expect" not in request.headers
+        body = b"" if request.method == "HEAD" else refusal.body
+        length = (b"Content-Length", b"%d" % len(refusal.body))
+        data = (
+            self.head(exchange, answer.reason_of(refusal.status), [*refusal.headers, length], b"", keep=keep)
+            + body
+        )
+        exchange.sent += len(data)
+        self.finish(exchange)
+        write(request, data)
+        await request.writer.drain()
+        return self._sent[keep]
+
+    def _client_left(self, exchange: Exchange) -> None:
+        if exchange.logged:
+            return
+        exchange.outcome = "client_closed"
+        if exchange.status == 0:
+            exchange.status = 499
+        self.finish(exchange)
+
+    # -- what the proxy needs
+
+    def keeps_alive(self, exchange: Exchange) -> bool:
+        """Return whether the client's connection stays open after this answer."""
+        return exchange.request.keep_alive and not self.draining
+
+    def sent(self, exchange: Exchange) -> web.StreamResponse:
+        """Return what aiohttp wants to see after an answer."""
+        return self._sent[self.keeps_alive(exchange) and not exchange.closes]
+
+    def head(
+        self, exchange: Exchange, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
+    ) -> bytes:
+        """Return the head of an answer."""
+        if not keep:
+            framing += b"Connection: close\r\n"
+        elif exchange.request.version < (1, 1):
+            framing += b"Connection: keep-alive\r\n"
+        return answer.head(
+            exchange.status,
+            reason,
+            headers,
+            exchange.answer_headers,
+            date=self._clock.line(now_ms()),
+            framing=framing,
+        )
+
+    def filter_headers(self, exchange: Exchange, headers: Headers) -> Headers:
+        """Let the plugins see and change the upstream's headers."""
+        route = exchange.route
+        if route is not None:
+            for plugin, conf in self._config.chain_for(
+                route, exchange.group, exchange.consumer
+            ).header_filter:
+                headers = plugin.header_filter(exchange, conf, headers)
+        return headers
+
+    def finish(self, exchange: Exchange) -> None:
+        """Write the usage line; the next bytes to the client are the answer's last."""
+        exchange.logged = True
+        log = self._log
+        if log is not None:
+            log.write(_encode(self._line(exchange, log.next_sequence())) + b"\n")
+        route = exchange.route
+        if route is not None and route.chain_reading.log:
+            for plugin, conf in self._config.chain_for(route, exchange.group, exchange.consumer).log:
+                plugin.log(exchange, conf)
+
+    def _line(self, exchange: Exchange, sequence: int) -> UsageLine:
+        request, route, group = exchange.request, exchange.route, exchange.group
+        consumer, credential = exchange.consumer, exchange.credential
+        protocol = request.protocol
+        now_ns = time.perf_counter_ns()
+        received = protocol.take_received() if isinstance(protocol, EdgeProtocol) else 0
+        return UsageLine(
+            v=VERSION,
+            ts=exchange.started_ms,
+            node=self._settings.node,
+            boot=self._boot,
+            worker=self._settings.worker,
+            seq=sequence,
+            rid=exchange.rid,
+            env=exchange.environment,  # type: ignore[arg-type]  # the credential's schema allows no other
+            org=None if consumer is None else consumer.name[:128],
+            key=None if credential is None else credential.id,
+            sub=exchange.subscription,
+            group=None if group is None else group.id,
+            route=None if route is None else route.id,
+            method=request.method[:32],
+            path=_shown_path(exchange.target),
+            status=exchange.status,
+            outcome=exchange.outcome,
+            units=exchange.units,
+            in_=exchange.received_before + received,
+            out=exchange.sent,
+            us=(now_ns - exchange.started_ns) // 1000,
+            up_us=(now_ns - exchange.upstream_began_ns) // 1000
+            if exchange.upstream_answered and exchange.upstream_began_ns is not None
+            else None,
+            ip=exchange.remote,
+            ua=_shown_agent(request.headers.get("User-Agent", "")),
+        )
+
+    async def broken(
+        self, request: BaseRequest, error: BaseException | None, status: int
+    ) -> web.StreamResponse:
+        """Answer what is no request, or what we failed at, and write its line too."""
+        exchange = Exchange(
+            request=request,
+            target="/",
+            path="/",
+            host="",
+            remote=self._remote.peer(request),
+            started_ms=now_ms(),
+            started_ns=time.perf_counter_ns(),
+            rid=new_request_id(),
+            received_before=0,
+            headers=CIMultiDict(),
+        )
+        code, message = "bad_request", "This is not a valid HTTP request."
+        if isinstance(error, LineTooLong):
+            status, code = 431, "head_too_large"
+            message = f"The request line and headers may have {self._settings.max_head_bytes} bytes each."
+        elif status >= 500:
+            code, message = "internal_error", "The gateway failed at this request."
+        return await self._refuse(exchange, exchange.refuse(status, code, message, close=True))
+
+
+class EdgeProtocol(RequestHandler):
+    """aiohttp's connection, which also counts bytes and hands its own refusals to the data plane."""
+
+    __slots__ = ("_data_plane", "_received")
+
+    def __init__(self, *args: object, data_plane: DataPlane, **kwargs: object) -> None:
+        self._data_plane = data_plane
+        self._received = 0
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed through as they came
+
+    def data_received(self, data: bytes) -> None:
+        """Count what the client sends."""
+        self._received += len(data)
+        super().data_received(data)
+
+    def _make_error_handler(self, err_info: Any) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
+        """Answer what the parser refused in the contract's shape."""
+
+        async def handler(request: BaseRequest) -> web.StreamResponse:
+            return await self._data_plane.broken(request, err_info.exc, err_info.status)
+
+        return handler
+
+    def take_received(self) -> int:
+        """Return the bytes that came since the last call."""
+        received, self._received = self._received, 0
+        return received
+
+
+class EdgeServer(web.Server):
+    """aiohttp's server with our connections."""
+
+    def __init__(self, data_plane: DataPlane, settings: EdgeSettings) -> None:
+        super().__init__(data_plane, handler_cancellation=True)
+        self._make: Callable[[], EdgeProtocol] = lambda: EdgeProtocol(
+            self,
+            loop=self._loop,
+            data_plane=data_plane,
+            access_log=None,
+            keepalive_timeout=settings.keepalive_seconds,
+            max_line_size=settings.max_head_bytes,
+            max_field_size=settings.max_head_bytes,
+            lingering_time=2.0,
+            auto_decompress=False,
+        )
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        return self._make()
+
+
+def _name_consumer(exchange: Exchange) -> None:
+    headers, consumer = exchange.headers, exchange.consumer
+    if consumer is None:
+        return
+    headers["X-Consumer-Username"] = consumer.name
+    if exchange.credential is not None:
+        headers["X-Credential-Identifier"] = exchange.credential.id
+    if consumer.group_id:
+        headers["X-Consumer-Group-Id"] = consumer.group_id
+    if consumer.custom_id:
+        headers["X-Consumer-Custom-Id"] = consumer.custom_id
+
+
+def _from_absolute(target: str, host: str) -> tuple[str, str]:
+    """Return path and authority of an absolute-form target (RFC 9112, 3.2.2), which overrides Host."""
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in {"http", "https"}:
+        return target, host
+    authority, slash, path = rest.partition("/")
+    return slash + path or "/", authority
+
+
+def _path_of(target: str) -> str:
+    return target.partition("?")[0].partition("#")[0]
+
+
+def _hostname(host: str) -> str:
+    if host.endswith("]"):
+        return host.lower()
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdigit() else host).lower()
+
+
+def _shown_path(target: str) -> str:
+    path = _path_of(target)
+    if not path.isascii() or not path.isprintable():
+        path = quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe=_PATH_SAFE)
+    return path[:MAX_PATH_CHARACTERS]
+
+
+def _shown_agent(agent: str) -> str:
+    agent = agent[:MAX_USER_AGENT_CHARACTERS]
+    if agent.isascii():
+        return agent
+    return agent.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:MAX_USER_AGENT_CHARACTERS]

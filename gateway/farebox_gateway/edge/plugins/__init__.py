@@ -1,0 +1,1 @@
+"""The plugins of the embedded gateway, one small file each."""

@@ -1,0 +1,64 @@
+"""The shape of a plugin: a schema per place, a priority, and the phases of APISIX that it takes part in.
+
+`rewrite` runs before the consumer is known (authentication itself is a rewrite), `access` after it,
+`header_filter` when the answer's head is known, `log` after the answer. Of several plugins the higher
+priority runs first.
+"""
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, ClassVar, Literal
+
+from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge.schema import CheckedSchema, InvalidError
+
+Place = Literal["route", "consumer_group", "consumer", "credential"]
+Headers = list[tuple[bytes, bytes]]
+Decision = Refusal | None
+
+
+class Plugin:
+    """A plugin does nothing in the phases that it does not override."""
+
+    name: ClassVar[str]
+    priority: ClassVar[int]
+    authenticates: ClassVar[bool] = False
+    reads_consumer: ClassVar[bool] = False
+    """It looks at the group's and the consumer's configuration by itself; nothing is merged into the route."""
+    schemas: ClassVar[Mapping[str, CheckedSchema]]
+
+    def check(self, place: Place, conf: Any) -> dict[str, Any]:
+        """Return the configuration with its defaults. Raises `InvalidError`."""
+        schema = self.schemas.get(place) or (None if self.authenticates else self.schemas.get("route"))
+        if schema is None:
+            raise InvalidError(f"{self.name} has no configuration on a {place}")
+        schema.check(conf)
+        return schema.merge_defaults(conf)
+
+    def compile(self, place: Place, conf: dict[str, Any]) -> Any:
+        """Return what the phases get instead of the raw configuration."""
+        del place
+        return conf
+
+    def rewrite(self, exchange: Exchange, conf: Any) -> Decision:
+        """Look at the request before the consumer is known."""
+        del exchange, conf
+        return None
+
+    def access(self, exchange: Exchange, conf: Any) -> Decision | Awaitable[Decision]:
+        """Decide on the request; the consumer, if any, is known."""
+        del exchange, conf
+        return None
+
+    def header_filter(self, exchange: Exchange, conf: Any, headers: Headers) -> Headers:
+        """Return the upstream's headers as the client may see them."""
+        del exchange, conf
+        return headers
+
+    def log(self, exchange: Exchange, conf: Any) -> None:
+        """Take note of the answer; the usage line has been written."""
+        del exchange, conf
+
+
+def takes_part(plugin: Plugin, phase: str) -> bool:
+    """Return whether a plugin overrides a phase."""
+    return getattr(type(plugin), phase) is not getattr(Plugin, phase)

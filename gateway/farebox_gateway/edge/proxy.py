@@ -1,0 +1,268 @@
+"""The upstream side of a request: bodies streamed both ways, failures told apart, nothing sent twice.
+
+A request is tried at another node only if no connection could be made, so nothing of it was sent. (On a
+kept-alive connection that the upstream closed meanwhile, aiohttp sends an idempotent request once more, as
+RFC 9112, section 9.3.1, allows.) This module knows upstreams and streams, and no plugins.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final, Protocol
+
+import aiohttp
+from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession, ConnectionTimeoutError
+from aiohttp.web_request import BaseRequest
+from yarl import URL
+
+from farebox_contract import problems
+from farebox_gateway.edge import answer
+from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge.tunnel import tunnel
+from farebox_gateway.edge.upstream import Node, Upstream
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from farebox_gateway.edge.plugins.base import Headers
+
+_HOP_BY_HOP: Final = tuple(name.decode() for name in sorted(answer.HOP_BY_HOP)) + ("expect",)
+_AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_NO_BODY: Final = frozenset({204, 304})
+
+
+class DataPlaneSide(Protocol):
+    """What the proxy needs of its caller."""
+
+    def keeps_alive(self, exchange: Exchange) -> bool:
+        """Whether the client's connection stays open."""
+
+    def head(
+        self, exchange: Exchange, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
+    ) -> bytes:
+        """Make a head."""
+
+    def filter_headers(self, exchange: Exchange, headers: "Headers") -> "Headers":
+        """Let the plugins see the upstream's headers."""
+
+    def finish(self, exchange: Exchange) -> None:
+        """Write the usage line."""
+
+
+def open_session(max_head_bytes: int) -> ClientSession:
+    """Return the one client of all upstreams; its connections are kept and limited by nothing but need."""
+    return ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, enable_cleanup_closed=False),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=_AUTOMATIC,
+        max_line_size=max_head_bytes,
+        max_field_size=4 * max_head_bytes,
+        trust_env=False,
+    )
+
+
+class Proxy:
+    """Sends requests on and answers back."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+
+    async def forward(self, exchange: Exchange, side: DataPlaneSide) -> Refusal | None:
+        """Serve a request from its upstream; return a refusal if the client has not been answered."""
+        request, route = exchange.request, exchange.route
+        upstream = None if route is None else route.upstream
+        if upstream is None:
+            return exchange.refuse(
+                503, problems.UPSTREAM_FAILED, "This route has no upstream.", outcome="upstream_error"
+            )
+        expected = request.headers.get("Expect")
+        if expected is not None:
+            if expected.lower() != "100-continue":
+                return exchange.refuse(
+                    417, "expectation_failed", "Only Expect: 100-continue is understood.", close=True
+                )
+            if request.version >= (1, 1):
+                write(request, answer.CONTINUE)
+        upgrade = _prepare_headers(exchange)
+        exchange.upstream_began_ns = time.perf_counter_ns()
+        try:
+            response = await self._send(exchange, upstream, upgrade)
+        except TimeoutError:
+            return _timed_out(exchange)
+        except (ClientError, OSError) as error:
+            return _failed(exchange, error)
+        exchange.upstream_answered = True
+        exchange.status = response.status
+        try:
+            if response.status == 101 and upgrade is not None:
+                await self._tunnel(exchange, response, side)
+            else:
+                await _relay(exchange, response, side)
+        finally:
+            response.close()
+        return None
+
+    async def _send(self, exchange: Exchange, upstream: Upstream, upgrade: str | None) -> ClientResponse:
+        request = exchange.request
+        attempts = upstream.retries + 1
+        while True:
+            attempts -= 1
+            node = upstream.next()
+            if node is None:
+                raise ClientError("every node of the upstream has weight 0")
+            try:
+                return await self._request(exchange, upstream, node, upgrade, request)
+            except (ClientConnectorError, ConnectionTimeoutError):
+                if attempts <= 0:
+                    raise
+
+    async def _request(
+        self, exchange: Exchange, upstream: Upstream, node: Node, upgrade: str | None, request: BaseRequest
+    ) -> ClientResponse:
+        headers = exchange.headers
+        headers["Host"] = exchange.upstream_host or upstream.host_for(node, exchange.host)
+        return await self._session.request(
+            request.method,
+            URL(node.base + exchange.upstream_target, encoded=True),
+            headers=headers,
+            data=_body(exchange, upstream.send_seconds) if request.body_exists else None,
+            allow_redirects=False,
+            timeout=upstream.timeout,
+            read_until_eof=upgrade is None,
+        )
+
+    async def _tunnel(self, exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> None:
+        exchange.closes = True
+        headers = list(response.raw_headers)
+        upgrade = next((value for name, value in headers if name.lower() == b"upgrade"), b"websocket")
+        framing = b"Connection: Upgrade\r\nUpgrade: %b\r\n" % upgrade
+        data = side.head(exchange, (response.reason or "").encode(), headers, framing, keep=True)
+        exchange.sent += len(data)
+        write(exchange.request, data)
+        try:
+            await tunnel(exchange, response)
+        finally:
+            side.finish(exchange)
+
+
+async def _relay(exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> None:
+    """Send the answer on as it comes; the line goes before its last bytes."""
+    request, content = exchange.request, response.content
+    headers = side.filter_headers(exchange, list(response.raw_headers))
+    chunked, framing = False, b""
+    empty = request.method == "HEAD" or response.status in _NO_BODY
+    keep = side.keeps_alive(exchange)
+    if not empty and (response.headers.get("Transfer-Encoding") or "Content-Length" not in response.headers):
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        if request.version >= (1, 1):
+            chunked, framing = True, b"Transfer-Encoding: chunked\r\n"
+        else:
+            keep = False
+            exchange.closes = True
+    data = side.head(
+        exchange, (response.reason or "").encode("latin-1", "replace"), headers, framing, keep=keep
+    )
+    try:
+        chunk = b"" if content.at_eof() else content.read_nowait()
+        while True:
+            last = content.at_eof()
+            if chunked:
+                if chunk:
+                    data += b"%x\r\n%b\r\n" % (len(chunk), chunk)
+                if last:
+                    data += b"0\r\n\r\n"
+            else:
+                data += chunk
+            exchange.sent += len(data)
+            if last:
+                side.finish(exchange)
+            if data:
+                write(request, data)
+                await request.writer.drain()
+            if last:
+                return
+            data = b""
+            chunk = await content.readany()
+    except (ClientError, TimeoutError) as error:
+        # The head is out: the only honest end is to break the connection, so that no client takes it for whole.
+        exchange.outcome = "upstream_error"
+        side.finish(exchange)
+        transport = request.transport
+        if transport is not None:
+            transport.abort()
+        raise ConnectionResetError("the upstream broke off in its answer") from error
+
+
+def write(request: BaseRequest, data: bytes) -> None:
+    """Hand bytes to the client's connection. Raises `ConnectionResetError` if it is gone."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    transport.write(data)
+
+
+def _prepare_headers(exchange: Exchange) -> str | None:
+    """Take hop-by-hop headers out; return the protocol of an upgrade that the route allows."""
+    headers, route = exchange.headers, exchange.route
+    upgrade = None
+    connection = headers.getall("Connection", ())
+    if connection:
+        tokens = {token.strip().lower() for value in connection for token in value.split(",")}
+        if "upgrade" in tokens and route is not None and route.websocket:
+            upgrade = headers.get("Upgrade")
+        for token in tokens - {"keep-alive", "close", "upgrade", "host", ""}:
+            headers.popall(token, None)
+    for name in _HOP_BY_HOP:
+        if name in headers:
+            headers.popall(name)
+    if upgrade is not None:
+        headers["Connection"] = "Upgrade"
+        headers["Upgrade"] = upgrade
+    return upgrade
+
+
+async def _body(exchange: Exchange, send_seconds: float) -> AsyncIterator[bytes]:
+    """Yield the request's body as it comes; an upstream that takes nothing for too long is given up."""
+    content = exchange.request.content
+    loop = asyncio.get_running_loop()
+    sender = asyncio.current_task()
+
+    def give_up() -> None:
+        exchange.stuck = True
+        if sender is not None:
+            sender.cancel()
+
+    while chunk := await content.readany():
+        stuck = loop.call_later(send_seconds, give_up)
+        try:
+            yield chunk
+        finally:
+            stuck.cancel()
+
+
+def _failed(exchange: Exchange, error: Exception) -> Refusal:
+    broken = exchange.request.content.exception()
+    if broken is not None:
+        return exchange.refuse(400, "bad_request", "The body of this request is not valid HTTP.", close=True)
+    if exchange.stuck:
+        return _timed_out(exchange)
+    log.info("upstream failed, rid %s: %s", exchange.rid, error)
+    return exchange.refuse(
+        502,
+        problems.UPSTREAM_FAILED,
+        "The service behind this API could not be reached or broke off.",
+        outcome="upstream_error",
+        close=exchange.request.body_exists,
+    )
+
+
+def _timed_out(exchange: Exchange) -> Refusal:
+    return exchange.refuse(
+        504,
+        problems.UPSTREAM_TIMEOUT,
+        "The service behind this API did not answer in time.",
+        outcome="upstream_error",
+        close=exchange.request.body_exists,
+    )

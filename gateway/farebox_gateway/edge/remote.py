@@ -1,0 +1,85 @@
+"""Whose address a request comes from: the peer's, or what a trusted proxy says before it.
+
+`X-Forwarded-For` is read from its end for as long as the addresses are trusted proxies; the first that is
+none is the client. From a peer that is no trusted proxy the header means nothing and is written anew.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+
+from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
+
+from farebox_gateway.edge.settings import Network
+
+_SET_BY_PROXIES = (
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Real-IP",
+)
+
+
+class Remote:
+    """Reads and writes the forwarding headers."""
+
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self._trusted = tuple(trusted)
+
+    def peer(self, request: BaseRequest) -> str:
+        """Return the address at the other end of the connection."""
+        return request.remote or "unknown"
+
+    def of(self, request: BaseRequest, headers: CIMultiDict[str]) -> str:
+        """Return the client's address and set the forwarding headers for the upstream in `headers`."""
+        peer = self.peer(request)
+        chain: list[str] = []
+        if self._trusted and self._is_trusted(peer):
+            for value in headers.getall("X-Forwarded-For", ()):
+                chain += [part.strip() for part in value.split(",") if part.strip()]
+            proto = headers.get("X-Forwarded-Proto")
+            host = headers.get("X-Forwarded-Host")
+            port = headers.get("X-Forwarded-Port")
+        else:
+            proto = host = port = None
+        client = peer
+        for address in reversed(chain):
+            shown = _address(address)
+            if shown is None:
+                break
+            client = shown
+            if not self._is_trusted(shown):
+                break
+        for name in _SET_BY_PROXIES:
+            if name in headers:
+                headers.popall(name)
+        local = request.protocol.sockname
+        headers["X-Real-IP"] = client
+        headers["X-Forwarded-For"] = ", ".join((*chain, peer)) if chain else peer
+        headers["X-Forwarded-Proto"] = proto or "http"
+        headers["X-Forwarded-Host"] = host or headers.get("Host", "")
+        headers["X-Forwarded-Port"] = port or (str(local[1]) if isinstance(local, tuple) else "80")
+        return client
+
+    def _is_trusted(self, text: str) -> bool:
+        address: ipaddress.IPv4Address | ipaddress.IPv6Address
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError:
+            return False
+        mapped = getattr(address, "ipv4_mapped", None)
+        address = mapped or address
+        return any(address.version == network.version and address in network for network in self._trusted)
+
+
+def _address(text: str) -> str | None:
+    """Return the address in one element of X-Forwarded-For, which may carry a port."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None

@@ -1,0 +1,146 @@
+"""Puts one gateway process together, runs it, and takes it down without cutting anybody off."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from farebox_gateway.edge.admin import AdminApi
+from farebox_gateway.edge.config import EdgeConfig
+from farebox_gateway.edge.data_plane import DataPlane, EdgeServer
+from farebox_gateway.edge.journal import Journal
+from farebox_gateway.edge.plugins.registry import build_plugins
+from farebox_gateway.edge.proxy import Proxy, open_session
+from farebox_gateway.edge.resources import Resources
+from farebox_gateway.edge.settings import EdgeSettings
+from farebox_gateway.edge.store import Store
+from farebox_gateway.edge.usage_log import UsageLog
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running gateway listens."""
+
+    data: tuple[str, int]
+    admin: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class RunningEdge:
+    """A gateway that answers."""
+
+    addresses: Addresses
+    log: UsageLog | None
+
+
+@contextlib.asynccontextmanager
+async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
+    """Run a gateway for as long as the context lasts; leaving it drains what is in flight.
+
+    Raises `OSError` if a port is taken, `FolderInUseError`, `DamagedJournalError`.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        boot = secrets.token_hex(4)
+        config = EdgeConfig({})
+        plugins = await stack.enter_async_context(build_plugins(settings, config))
+        config.use(plugins)
+        store = Store(Journal(settings.state_folder), config.apply)
+        stack.push_async_callback(store.close)
+        store.recover()
+        usage_log = None
+        if settings.log_path is not None:
+            usage_log = UsageLog(settings.log_path, backlog_bytes=settings.log_backlog_bytes)
+            stack.callback(usage_log.close)
+        session = await stack.enter_async_context(open_session(settings.max_head_bytes))
+        data_plane = DataPlane(settings, config, usage_log, Proxy(session), boot=boot)
+        server = EdgeServer(data_plane, settings)
+        resources = Resources(store, plugins)
+        await resources.expire()
+        runner = web.AppRunner(
+            _admin_app(settings, resources, lambda: _status(settings, store, usage_log, boot)),
+            access_log=None,
+            handler_cancellation=False,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        admin_site = web.TCPSite(runner, settings.admin_host, settings.admin_port)
+        await admin_site.start()
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(
+            server, settings.data_host, settings.data_port, backlog=1024, reuse_port=False
+        )
+        stack.push_async_callback(_drain, listener, server, data_plane, settings.drain_seconds)
+        yield RunningEdge(Addresses(_bound(listener.sockets[0]), _bound(runner.addresses[0])), usage_log)
+
+
+async def serve(settings: EdgeSettings, *, ready: Callable[[Addresses], None]) -> None:
+    """Run until TERM or INT; USR1 reopens the usage log. `ready` is told the bound addresses."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as edge:
+        if edge.log is not None:
+            loop.add_signal_handler(signal.SIGUSR1, edge.log.reopen)
+        else:
+            loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        ready(edge.addresses)
+        await stop.wait()
+        log.info("stopping: no new connections, requests in flight are finished")
+
+
+async def _drain(listener: asyncio.Server, server: EdgeServer, data_plane: DataPlane, seconds: float) -> None:
+    data_plane.draining = True
+    listener.close()
+    server.pre_shutdown()
+    await server.shutdown(seconds)
+
+
+def _admin_app(
+    settings: EdgeSettings, resources: Resources, status: Callable[[], dict[str, Any]]
+) -> web.Application:
+    app = web.Application(client_max_size=0)
+    AdminApi(resources, admin_key=settings.admin_key, viewer_key=settings.viewer_key).add_to(app)
+
+    async def healthy(request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"status": "ok"})
+
+    async def introspect(request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=msgspec.json.encode(status()), content_type="application/json")
+
+    app.router.add_get("/status", healthy)
+    app.router.add_get("/apisix/status", healthy)
+    app.router.add_get("/farebox/status", introspect)
+    return app
+
+
+def _status(settings: EdgeSettings, store: Store, usage_log: UsageLog | None, boot: str) -> dict[str, Any]:
+    return {
+        "node": settings.node,
+        "boot": boot,
+        "worker": settings.worker,
+        "seq": 0 if usage_log is None else usage_log.sequence,
+        "lines_waiting": 0 if usage_log is None else usage_log.waiting,
+        "lines_lost": 0 if usage_log is None else usage_log.lost,
+        "revision": store.revision,
+        "counts": store.counts(),
+        "counters": settings.counters,
+    }
+
+
+def _bound(socket_or_address: Any) -> tuple[str, int]:
+    address = (
+        socket_or_address.getsockname() if hasattr(socket_or_address, "getsockname") else socket_or_address
+    )
+    return address[0], address[1]
