@@ -7,7 +7,7 @@ of the change; where midnight comes twice, the first. Pure: instants in, instant
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -28,14 +28,22 @@ class Period:
 
 
 def period_containing(instant: datetime, *, time_zone: str, anchor_day: int) -> Period:
-    """Return the full period around `instant`, whatever the subscription's own start."""
+    """Return the full period around `instant`, whatever the subscription's own start.
+
+    Raises `ZoneInfoNotFoundError` (a `KeyError`) for an unknown zone, `ValueError` for an impossible day.
+    """
+    if not 1 <= anchor_day <= 31:
+        raise ValueError(f"an anchor day lies between 1 and 31, not at {anchor_day}")
     zone = ZoneInfo(time_zone)
     local = instant.astimezone(zone)
     year, month = local.year, local.month
     if instant < _edge(year, month, anchor_day, zone):
         year, month = _months_later(year, month, -1)
-    start = _edge(year, month, anchor_day, zone)
-    return Period(start, _edge(*_months_later(year, month, 1), anchor_day, zone))
+    start, end = (_edge(*_months_later(year, month, ahead), anchor_day, zone) for ahead in (0, 1))
+    if instant >= end:
+        # A clock set back over midnight shows the old month again, after the edge.
+        start, end = end, _edge(*_months_later(year, month, 2), anchor_day, zone)
+    return Period(start, end)
 
 
 def period_after(period: Period, *, time_zone: str, anchor_day: int) -> Period:
@@ -44,8 +52,24 @@ def period_after(period: Period, *, time_zone: str, anchor_day: int) -> Period:
 
 
 def _edge(year: int, month: int, anchor_day: int, zone: ZoneInfo) -> datetime:
-    day = min(anchor_day, monthrange(year, month)[1])
-    return datetime(year, month, day, tzinfo=zone).astimezone(UTC)
+    midnight = datetime(year, month, min(anchor_day, monthrange(year, month)[1]), tzinfo=zone)
+    edge = midnight.astimezone(UTC)
+    if edge.astimezone(zone).replace(tzinfo=None) == midnight.replace(tzinfo=None):
+        return edge
+    return _change_before(edge, zone)
+
+
+def _change_before(instant: datetime, zone: ZoneInfo) -> datetime:
+    """Return when the clock was set forward over a midnight that would have been at `instant`."""
+    low, high = instant - timedelta(days=1), instant
+    offset = low.astimezone(zone).utcoffset()
+    while high - low > timedelta(seconds=1):
+        middle = low + timedelta(seconds=(high - low) // timedelta(seconds=2))
+        if middle.astimezone(zone).utcoffset() == offset:
+            low = middle
+        else:
+            high = middle
+    return high
 
 
 def _months_later(year: int, month: int, months: int) -> tuple[int, int]:
