@@ -11,6 +11,7 @@ import traceback
 
 import click
 
+from farebox_cli.environment import installed
 from farebox_cli.errors import CommandError, Exit, explain
 from farebox_cli.registry import COMMANDS
 
@@ -55,10 +56,10 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(ctx: click.Context, *, debug: bool) -> None:
     """Farebox turns an Apache APISIX gateway into a paid API: keys, limits, metering, invoices, proof."""
-    from farebox_cli.environment import load_settings
+    from farebox.settings import Settings
 
     ctx.meta["farebox.debug"] = debug
-    ctx.obj = load_settings(os.environ)
+    ctx.obj = Settings()
 
 
 def run(argv: list[str]) -> int:
@@ -83,7 +84,8 @@ def run(argv: list[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script: the one place that looks at the environment."""
+    os.environ.update(installed(os.environ))
     sys.exit(run(sys.argv[1:]))
 
 

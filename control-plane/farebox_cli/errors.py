@@ -29,11 +29,20 @@ def explain(error: BaseException) -> tuple[str, Exit]:
     """One line about an error that no command expected, and the exit code for it."""
     root = _root(error)
     text = _one_line(root)
-    for explanation in (_settings, _launcher, _postgres, _redis, _network):
+    for explanation in (_refusal, _settings, _launcher, _postgres, _redis, _network):
         found = explanation(error, root, text)
         if found is not None:
             return found
     return f"Unexpected {type(root).__name__}: {text}", Exit.INTERNAL
+
+
+def _refusal(error: BaseException, _root: BaseException, text: str) -> tuple[str, Exit] | None:
+    """A refusal of the domain: its text for the caller, and what each field wants."""
+    if not _is(error, "farebox.problems", "Refusal"):
+        return None
+    fields = getattr(error, "details", {}).get("fields", ())
+    said = "".join(f" {field['field']}: {field['problem']}." for field in fields)
+    return f"{getattr(error, 'message', text)}{said}", Exit.PROBLEM
 
 
 def _settings(error: BaseException, _root: BaseException, _text: str) -> tuple[str, Exit] | None:

@@ -2,6 +2,7 @@
 
 The command's module is imported only when the command runs, so that `farebox --help` answers at once and the
 edge never loads what only the control plane needs. A command whose module is not installed is not listed.
+Its context object (`click.pass_obj`) is the process's `farebox.settings.Settings`.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "web": Entry(f"{_COMMANDS}.accounts:web", RUN, "The control-plane API."),
     "worker": Entry(f"{_COMMANDS}.gateway:worker", RUN, "Background jobs: gateway sync, billing, mail."),
     "collect": Entry(f"{_COMMANDS}.collect:collect", RUN, "Meter a gateway node from its usage log."),
-    "edge": Entry(f"{_COMMANDS}.gateway:edge", RUN, "The embedded gateway."),
+    "edge": Entry(f"{_COMMANDS}.edge:edge", RUN, "The embedded gateway."),
     "sandbox": Entry(f"{_COMMANDS}.sandbox:sandbox", RUN, "Stand-ins for the outside world."),
     "sync": Entry(
         f"{_COMMANDS}.gateway:sync", GATEWAY, "Bring the gateway to what was sold, or show the difference."

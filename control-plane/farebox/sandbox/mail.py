@@ -31,9 +31,7 @@ class FolderDelivery:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Accept the mail once it is on disk."""
-        content = (
-            envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
-        )
+        content = envelope.original_content or b""
         heads = [f"X-Envelope-From: {envelope.mail_from}"]
         heads += [f"X-Envelope-To: {recipient}" for recipient in envelope.rcpt_tos]
         name = f"{time.time_ns():020d}-{next(self._numbers):06d}.eml"

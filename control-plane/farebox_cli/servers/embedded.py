@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
+from farebox_cli.private_files import private_folder
 from farebox_cli.servers.errors import FolderInUseError, ServerStartError
-from farebox_cli.servers.files import folder_of_our_own
 from farebox_cli.servers.process import Child, FolderLock, free_port, port_is_free, runs
 
 POLL_SECONDS = 0.005
@@ -44,7 +44,12 @@ class EmbeddedServer(ABC, Generic[S]):
 
     async def start(self) -> S:
         """Start the server and return when it answers. Raises ServerStartError, FolderInUseError."""
-        folder_of_our_own(self._folder)
+        try:
+            private_folder(self._folder)
+        except OSError as error:
+            raise ServerStartError(
+                f"{self._folder} cannot be made for {self.name}: {error.strerror}. Choose another folder."
+            ) from error
         self._lock.acquire()
         try:
             await self._prepare()

@@ -22,10 +22,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
+from farebox_cli.private_files import secret_in, write_private
 from farebox_cli.servers.binaries import PostgresPrograms, postgres_programs, reachable_by_others
 from farebox_cli.servers.embedded import EmbeddedServer
 from farebox_cli.servers.errors import ServerStartError
-from farebox_cli.servers.files import secret_in, write_private
 from farebox_cli.servers.process import Child, Identity
 
 _HOST = "127.0.0.1"

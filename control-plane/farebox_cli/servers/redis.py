@@ -16,9 +16,9 @@ from typing import ClassVar
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from farebox_cli.private_files import secret_in, write_private
 from farebox_cli.servers.binaries import redis_server_program
 from farebox_cli.servers.embedded import EmbeddedServer
-from farebox_cli.servers.files import secret_in, write_private
 from farebox_cli.servers.process import Child
 
 _HOST = "127.0.0.1"

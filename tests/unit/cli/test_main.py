@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from farebox_cli import environment
 from farebox_cli.__main__ import cli, run
 from farebox_cli.errors import CommandError, Exit
 from farebox_cli.registry import COMMANDS, RUN, Entry
@@ -133,19 +134,42 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(["broken"]) == Exit.INTERRUPTED
 
 
-def test_settings_come_from_the_environment_before_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_come_from_the_environment_before_the_file(tmp_path: Path) -> None:
     """A variable of the environment wins over the installation's file; without it the file's value holds."""
     (tmp_path / ".farebox").mkdir()
-    (tmp_path / ".farebox" / "env").write_text("FAREBOX_WEB_PORT=1111\nFAREBOX_NODE=gw-file\n")
-    monkeypatch.setenv("FAREBOX_WEB_PORT", "2222")
-    seen: list[object] = []
+    environment.write(
+        tmp_path / ".farebox" / "env", {"FAREBOX_WEB_PORT": "1111", "FAREBOX_MAIL_FROM": "A <a@b.example>"}
+    )
+    assert environment.installed({"FAREBOX_WEB_PORT": "2222"}) == {"FAREBOX_MAIL_FROM": "A <a@b.example>"}
+    elsewhere = {"FAREBOX_HOME": str(tmp_path / "nothing-here")}
+    assert environment.installed(elsewhere) == {}
 
-    def look() -> None:
-        settings = click.get_current_context().obj
-        seen.extend((settings.web_port, settings.node))
 
-    _with_command(monkeypatch, look)
-    assert run(["broken"]) == Exit.OK
-    assert seen == [2222, "gw-file"]
+def test_the_installation_file_is_private_and_a_shell_can_source_it(tmp_path: Path) -> None:
+    """Secrets with quotes and spaces come back exact, from us and from `sh`; only the owner may read them."""
+    path = tmp_path / "env"
+    variables = {"FAREBOX_A": 'it\'s "quoted" $HOME #x', "FAREBOX_B": "", "FAREBOX_C": "ü"}
+    environment.write(path, variables)
+    assert environment.read(path) == variables
+    assert path.stat().st_mode & 0o777 == 0o600
+    sourced = subprocess.run(
+        ["sh", "-c", f'. {path}; printf %s "$FAREBOX_A"'], capture_output=True, text=True, check=True
+    )
+    assert sourced.stdout == variables["FAREBOX_A"]
+
+
+def test_a_file_that_was_edited_by_hand_is_read_as_far_as_it_makes_sense(tmp_path: Path) -> None:
+    """Lines that are no assignment are passed over, and a missing file is an empty one."""
+    path = tmp_path / "env"
+    path.write_text("# note\n\nFAREBOX_A=1\nexport nothing here\nFAREBOX_B='open\n=x\n")
+    assert environment.read(path) == {"FAREBOX_A": "1"}
+    assert environment.read(tmp_path / "none") == {}
+
+
+def test_a_sourced_file_does_not_count_as_given_by_a_person(tmp_path: Path) -> None:
+    """Variables that repeat the file are the installation's; one that differs was set by a person."""
+    environment.write(tmp_path / "env", {"FAREBOX_A": "1", "FAREBOX_B": "2"})
+    assert environment.given({"FAREBOX_A": "1", "FAREBOX_B": "3", "PATH": "/bin"}, tmp_path) == {
+        "FAREBOX_B": "3",
+        "PATH": "/bin",
+    }
