@@ -4,8 +4,8 @@ The crowd keeps its own count of complete answers, which is later held against w
 """
 
 import asyncio
+import itertools
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -92,12 +92,17 @@ class Caller:
 
 @dataclass(slots=True)
 class Crowd:
-    """Requests that flow while things are killed: each answer is counted once it has arrived whole."""
+    """Requests that flow while things are killed, each to a path of its own.
+
+    A request is `answered` once its answer has arrived whole; one whose connection broke is `broken`: the
+    gateway may have answered it or not.
+    """
 
     url: str
     key: str
-    answered: Counter[int] = field(default_factory=Counter)
-    unanswered: int = 0
+    answered: dict[str, int] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def flow(self, *, width: int, pause: float) -> None:
@@ -112,12 +117,13 @@ class Crowd:
 
     async def _one_by_one(self, session: aiohttp.ClientSession, pause: float) -> None:
         while not self._stop.is_set():
+            name = f"crowd-{next(self._numbers):06d}"
             try:
-                async with session.get(self.url, headers={"X-API-Key": self.key}) as response:
+                async with session.get(f"{self.url}/{name}", headers={"X-API-Key": self.key}) as response:
                     await response.read()
-                    self.answered[response.status] += 1
+                    self.answered[name] = response.status
             except (aiohttp.ClientError, TimeoutError):
-                self.unanswered += 1
+                self.broken.add(name)
             await asyncio.sleep(pause)
 
 

@@ -1,0 +1,117 @@
+"""Chapters 5 and 6: a month passes, the invoice, and its proof."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from farebox_cli.demo.scene import Scene
+from farebox_cli.demo.traffic import GeneratedNode, Mix
+
+BILLABLE: Final = 15_000
+EXPECTED_TOTAL_MINOR: Final = 6_000  # $10.00 + 5,000 x $0.01, worked by hand
+_WEEKS: Final = 4
+_REAL_CALLS_A_WEEK: Final = 5
+_SEED: Final = 20_260_101
+
+
+async def a_month(scene: Scene) -> str:
+    """Let the starter period pass, close it, and show the invoice; return the invoice's id."""
+    say, account = scene.narrator, scene.account
+    say.chapter(5, "A month passes, and its invoice")
+    current = (await scene.api("GET", "/billing/current")).data
+    start, end = (datetime.fromisoformat(current["period"][edge]) for edge in ("start", "end"))
+    say.say(f"The running period ends at {end.isoformat()}; a test clock moves this organization there.")
+    names = await scene.names()
+    node = GeneratedNode("gw-made-up", f"{random.Random().getrandbits(40):010x}", random.Random(_SEED))
+    mixes = _split(BILLABLE - account.billable - _WEEKS * _REAL_CALLS_A_WEEK)
+    for week, mix in enumerate(mixes, start=1):
+        await scene.command(
+            "clock",
+            "advance",
+            account.organization,
+            "--to",
+            (start + (end - start) * week / (_WEEKS + 1)).isoformat(),
+        )
+        for _ in range(_REAL_CALLS_A_WEEK):
+            account.billable += (await scene.send(key=account.key, quiet=True)).status < 500
+        first_ms = time.time_ns() // 1_000_000
+        await asyncio.sleep(0.05)
+        path = scene.folder / f"made-up-week-{week}.log"
+        node.write(path, names, mix, first_ms=first_ms, last_ms=first_ms + 50)
+        account.billable += mix.billable
+        read = await scene.command_json("collect", "--once", str(path))
+        say.say(
+            f"week {week}: {_REAL_CALLS_A_WEEK} real calls, and {mix.lines:,} generated lines: "
+            f"{read['new']:,} new, {read['duplicate']} duplicate, {read['quarantined']} quarantined"
+        )
+    twice = await scene.command_json("collect", "--once", str(path))
+    say.check(twice["new"] == 0, "reading the last of these files again counts nothing twice", found=twice)
+
+    await scene.command(
+        "clock", "advance", account.organization, "--to", (end + timedelta(minutes=1)).isoformat()
+    )
+    say.say(
+        "Every collector must now have stood at the end of its log, later than the period's end plus grace."
+    )
+    invoice: dict[str, Any] = {}
+
+    async def closed() -> bool:
+        await scene.command("bill", "run", quiet=True)
+        listed = (await scene.api("GET", "/billing/history", quiet=True)).data["items"]
+        invoice.update(next((entry for entry in listed if entry["plan"] == "starter-1"), {}))
+        return bool(invoice)
+
+    seconds = await scene.until(closed, seconds=60, what="the period's closing")
+    say.say(f"closed after {seconds:.1f} s; the invoice, as finance sees it:")
+    for line in (await scene.command("invoice", "show", invoice["number"])).splitlines():
+        say.say(line)
+    say.check(account.billable == BILLABLE, f"this storyteller counted {BILLABLE:,} billable requests")
+    say.check(
+        invoice["total_minor"] == EXPECTED_TOTAL_MINOR,
+        "base $10.00 + 5,000 x $0.01 = $60.00",
+        found=invoice["total_minor"],
+    )
+    return str(invoice["number"])
+
+
+async def proof(scene: Scene, number: str) -> None:
+    """Export the invoice with its proof, derive it again from raw lines, then change one line."""
+    say = scene.narrator
+    say.chapter(6, "The proof: from raw lines to the cent, with no database")
+    exported = scene.folder / "invoice.json"
+    await scene.command("invoice", "show", number, "--proof", "-o", str(exported))
+    made_up = sorted(scene.folder.glob("made-up-week-*.log"))
+    raw = [Path(scene.stack.addresses.usage_log), *made_up]
+    for line in (await _verify(scene, exported, raw)).splitlines():
+        say.say(line)
+    say.check(True, "derived again by an independent rater, equal to the cent")
+
+    target = made_up[0]
+    original = target.read_bytes()
+    changed = original.replace(b'"outcome":"served","units":1,', b'"outcome":"served","units":7,', 1)
+    forged = scene.folder / "forged.log"
+    forged.write_bytes(changed)
+    say.say("Now one line of one file is changed: 1 unit becomes 7.")
+    found = await _verify(scene, exported, [raw[0], forged, *made_up[1:]], allowed=(1,))
+    for line in found.splitlines():
+        say.say(line)
+    say.check("forged.log" in found, "the change is found, and the file is named")
+    forged.unlink()
+
+
+async def _verify(
+    scene: Scene, exported: Path, raw: Sequence[Path], *, allowed: tuple[int, ...] = (0,)
+) -> str:
+    arguments = [str(path) for path in raw]
+    return await scene.command("verify", str(exported), "--lines", *arguments, allowed=allowed)
+
+
+def _split(billable: int) -> list[Mix]:
+    """Divide the month's generated lines over the weeks, and mix in what must not be billed."""
+    parts = [billable // _WEEKS] * _WEEKS
+    parts[-1] += billable - sum(parts)
+    return [Mix(billable=part, rate_limited=310, failed=45, unauthorized=120, test=260) for part in parts]

@@ -1,0 +1,110 @@
+"""What every chapter needs: the running stack, the account, and short ways to ask and to run commands."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from farebox_cli.demo.caller import Caller, Crowd, Reply
+from farebox_cli.demo.narration import Narrator, StoryFailedError
+from farebox_cli.demo.traffic import Caller as Names
+from farebox_cli.stack import Stack
+
+EMAIL: Final = "ada@example.com"
+PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - the demo's public log-in
+_LOOK_SECONDS: Final = 0.1
+
+
+@dataclass(slots=True)
+class Account:
+    """What the story has learned about its organization so far."""
+
+    token: str = ""
+    organization: str = ""
+    key: str = ""
+    key_id: str = ""
+    test_key: str = ""
+    test_key_id: str = ""
+    billable: int = 0
+    """Billable answers on the starter subscription, counted here as they arrived."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """The stage of the story."""
+
+    stack: Stack
+    narrator: Narrator
+    caller: Caller
+    folder: Path
+    account: Account = field(default_factory=Account)
+    crowd: Crowd | None = None
+
+    async def api(self, method: str, path: str, *, body: object = None, quiet: bool = False) -> Reply:
+        """Ask the control plane as the logged-in owner."""
+        url = f"{self.stack.addresses.web}/api/v1{path}"
+        return await self.caller.ask(method, url, token=self.account.token or None, body=body, quiet=quiet)
+
+    async def send(self, *, key: str | None, text: str = "hello", quiet: bool = False) -> Reply:
+        """Call the sold API through the gateway."""
+        url = f"{self.stack.addresses.gateway}/v1/messages/send"
+        return await self.caller.ask(
+            "POST", url, key=key, body={"to": "+15550100", "text": text}, quiet=quiet
+        )
+
+    async def command(self, *arguments: str, allowed: tuple[int, ...] = (0,), quiet: bool = False) -> str:
+        """Run `farebox …` as an operator would, in the installation's folder; return what it printed.
+
+        Raises `StoryFailedError` when it exits with a status that is not `allowed`.
+        """
+        if not quiet:
+            self.narrator.command(("farebox", *arguments))
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "farebox_cli",
+            *arguments,
+            env={**os.environ, "FAREBOX_HOME": self.stack.addresses.home},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        if process.returncode not in allowed:
+            raise StoryFailedError(
+                f"`farebox {' '.join(arguments)}` exited {process.returncode}: {err.decode().strip()}"
+            )
+        return out.decode()
+
+    async def command_json(self, *arguments: str, quiet: bool = False) -> Any:
+        """Run a command with `--json` and read what it printed."""
+        return json.loads(await self.command(*arguments, "--json", quiet=quiet))
+
+    async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> float:
+        """Look until it holds; return the seconds it took. Raises `StoryFailedError` after `seconds`."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not await holds():
+            if loop.time() - began > seconds:
+                raise StoryFailedError(f"{what} did not happen within {seconds:g} seconds")
+            await asyncio.sleep(_LOOK_SECONDS)
+        return loop.time() - began
+
+    async def names(self) -> Names:
+        """Return what stands in the usage lines of this organization now, read from the newest line."""
+        lines = Path(self.stack.addresses.usage_log).read_bytes().splitlines()
+        newest = next(
+            json.loads(line)
+            for line in reversed(lines)
+            if b'"org"' in line and self.account.key_id.encode() in line
+        )
+        return Names(
+            organization=newest["org"],
+            subscription=newest["sub"],
+            group=newest["group"],
+            live_key=self.account.key_id,
+            test_key=self.account.test_key_id,
+        )
