@@ -35,6 +35,7 @@ class EmbeddedServer(ABC, Generic[S]):
         self._port = port
         self._lock = FolderLock(self._folder, what=self.name)
         self._child: Child | None = None
+        self.running: S | None = None
         self._log = self._folder / f"{self.program}.log"
 
     @property
@@ -114,6 +115,7 @@ class EmbeddedServer(ABC, Generic[S]):
             self._child = self._launch(port)
             server = await self._ready(self._child, port, deadline)
             if server is not None:
+                self.running = server
                 self._port = port
                 (self._folder / "port").write_text(f"{port}\n")
                 return server

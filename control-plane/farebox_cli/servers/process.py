@@ -130,7 +130,7 @@ class FolderLock:
         """Take the lock or raise FolderInUseError, naming the process that has it."""
         if self._fd is not None:
             return
-        fd = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(_lock_file(self._folder), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -148,6 +148,27 @@ class FolderLock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
+
+
+def lock_holder(folder: Path) -> int | None:
+    """The process that holds the folder's lock, or None. Asks the kernel: a dead one's file is nothing."""
+    try:
+        fd = os.open(_lock_file(folder), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.read(fd, 32).strip()
+        return int(text) if text.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(fd)
+
+
+def _lock_file(folder: Path) -> Path:
+    return folder / "lock"
 
 
 def runs(pid: int, *, program: str, folder: Path) -> bool:

@@ -1,0 +1,231 @@
+"""Starts the stack in the right order, keeps it running, and takes it down in the reverse order."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from farebox_cli import environment
+from farebox_cli.private_files import private_folder
+from farebox_cli.servers.embedded import EmbeddedServer
+from farebox_cli.servers.errors import ServerStartError
+from farebox_cli.servers.postgres import EmbeddedPostgres
+from farebox_cli.servers.process import FolderLock, free_port, port_is_free
+from farebox_cli.servers.redis import EmbeddedRedis
+from farebox_cli.stack import first_steps
+from farebox_cli.stack.configuration import (
+    DATABASE,
+    HOST,
+    Addresses,
+    Ports,
+    Secrets,
+    StackOptions,
+    addresses,
+    choose_ports,
+    for_the_edge,
+    variables,
+)
+from farebox_cli.stack.output import Echo, MemberLog, silent
+from farebox_cli.stack.programs import Program, ProgramMember, accepts, every
+from farebox_cli.stack.state import MemberState, StackState, remove_state, write_state
+from farebox_cli.stack.supervisor import Supervisor
+
+_FAREBOX: Final = (sys.executable, "-P", "-m", "farebox_cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A running installation. `variables` are its settings, secrets included."""
+
+    addresses: Addresses
+    variables: Mapping[str, str]
+    supervisor: Supervisor
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment in which a `farebox` command works on this installation."""
+        return {**_surroundings(), **self.variables}
+
+    def pid(self, name: str) -> int | None:
+        """The member's process id while it runs."""
+        return self.supervisor.members[name].member.pid
+
+    def restarts(self, name: str) -> int:
+        """How often the member has been started again."""
+        return self.supervisor.members[name].restarts
+
+    async def kill(self, name: str) -> int:
+        """SIGKILL a member and return the process id that it had.
+
+        Members: postgres, redis, mail, upstream, worker, collect, web, edge.
+        """
+        return await self.supervisor.kill(name)
+
+    async def back(self, name: str, *, after: int | None = None) -> int:
+        """Wait until the member runs again, ready, as another process than `after`; return its process id."""
+        return await self.supervisor.back(name, after=after)
+
+
+@asynccontextmanager
+async def running_stack(
+    options: StackOptions, *, echo: Echo = silent, say: Callable[[str], None] = lambda _text: None
+) -> AsyncIterator[Stack]:
+    """Everything, for the length of the block: from an empty folder to answering addresses, and down again.
+
+    `echo` gets each line that a program prints, `say` what the stack itself has to tell. Raises
+    ConfigurationError, FolderInUseError, ServerStartError, MemberFailedError.
+    """
+    options.check()
+    home = options.home.absolute()
+    try:
+        for folder in (home, home / "logs", home / "usage", home / "mail"):
+            private_folder(folder)
+    except OSError as error:
+        raise ServerStartError(f"{home} cannot be made: {error.strerror}. Set FAREBOX_HOME.") from error
+    lock = FolderLock(home, what="`farebox up`")
+    lock.acquire()
+    start = _Start(options, home, echo=echo, say=say)
+    try:
+        yield await start.everything()
+    finally:
+        await start.supervisor.stop()
+        remove_state(home)
+        lock.release()
+
+
+class _Start:
+    """One start of one installation; lives as long as the stack runs, to write its state."""
+
+    def __init__(self, options: StackOptions, home: Path, *, echo: Echo, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._home = home
+        self._echo = echo
+        self._say = say
+        self._ports: Ports = choose_ports(options, is_free=port_is_free, any_free=free_port, say=say)
+        self._where = addresses(home, self._ports)
+        self._ready = False
+        self._started_at = datetime.now(UTC).isoformat()
+        self.supervisor = Supervisor(say=say, changed=self._write_state)
+
+    async def everything(self) -> Stack:
+        """Servers first, then stand-ins for the world, then what works on both, then what people call."""
+        recorded = environment.read(environment.env_file(self._home))
+        kept = Secrets.kept_or_new(recorded, first_steps.ROLE_VARIABLES)
+        services = await self._servers(kept)
+        settings = variables(self._options, self._where, self._ports, kept, services=services)
+        ours = {name: value for name, value in settings.items() if name not in self._options.variables}
+        environment.write(environment.env_file(self._home), ours)
+        await self._programs(settings, "mail", "upstream")
+        await first_steps.migrate(settings["FAREBOX_DATABASE_OWNER_URL"])
+        await self._programs(settings, "worker", "collect")
+        await self._programs(settings, "web", "edge")
+        if self._options.demo:
+            await first_steps.sell_the_sample_api(settings, upstream=f"{HOST}:{self._ports.upstream}")
+        self._ready = True
+        self._write_state()
+        return Stack(self._where, settings, self.supervisor)
+
+    async def _servers(self, kept: Secrets) -> dict[str, str]:
+        """Start PostgreSQL and Redis unless others run them; return the URLs of those that we started."""
+        postgres = EmbeddedPostgres(self._home / "postgres", settings=self._options.postgres_settings)
+        redis = EmbeddedRedis(self._home / "redis")
+        members = [
+            _ServerMember(name, server)
+            for name, server, external in (
+                ("postgres", postgres, self._options.external_database),
+                ("redis", redis, self._options.external_redis),
+            )
+            if not external
+        ]
+        await self.supervisor.start(members)
+        urls: dict[str, str] = {}
+        if postgres.running is not None:
+            urls |= await first_steps.database_urls(
+                postgres.running.superuser_url, database=DATABASE, passwords=kept.database
+            )
+        if redis.running is not None:
+            urls["FAREBOX_REDIS_URL"] = redis.running.url
+        return urls
+
+    async def _programs(self, settings: Mapping[str, str], *names: str) -> None:
+        surroundings = {**_surroundings(), "PYTHONUNBUFFERED": "1"}
+        all_of_it, for_edge = {**surroundings, **settings}, {**surroundings, **for_the_edge(settings)}
+        ports = self._ports
+        every_program = (
+            Program(
+                "mail",
+                (
+                    *_FAREBOX,
+                    "sandbox",
+                    "mail",
+                    "--port",
+                    str(ports.smtp),
+                    "--folder",
+                    self._where.mail_folder,
+                ),
+                surroundings,
+                ready=accepts(HOST, ports.smtp),
+            ),
+            Program(
+                "upstream",
+                (*_FAREBOX, "sandbox", "upstream", "--port", str(ports.upstream)),
+                surroundings,
+                ready=accepts(HOST, ports.upstream),
+            ),
+            Program("worker", (*_FAREBOX, "worker"), all_of_it),
+            Program("collect", (*_FAREBOX, "collect"), all_of_it),
+            Program("web", (*_FAREBOX, "web"), all_of_it, ready=accepts(HOST, ports.web)),
+            Program(
+                "edge",
+                (*_FAREBOX, "edge"),
+                for_edge,
+                ready=every(accepts(HOST, ports.gateway), accepts(HOST, ports.gateway_admin)),
+                stop_seconds=40.0,
+            ),
+        )
+        await self.supervisor.start(
+            ProgramMember(program, MemberLog(self._home / "logs", program.name, echo=self._echo))
+            for program in every_program
+            if program.name in names
+        )
+
+    def _write_state(self) -> None:
+        members = {
+            name: MemberState(pid=watched.member.pid, status=watched.status.value, restarts=watched.restarts)
+            for name, watched in self.supervisor.members.items()
+        }
+        write_state(
+            self._home,
+            StackState(
+                pid=os.getpid(),
+                ready=self._ready,
+                started_at=self._started_at,
+                addresses=self._where,
+                members=members,
+            ),
+        )
+
+
+class _ServerMember:
+    """PostgreSQL or Redis as a member."""
+
+    def __init__(self, name: str, server: EmbeddedServer[Any]) -> None:
+        self.name = name
+        self._server = server
+        self.start = server.start
+        self.exited = server.exited
+        self.stop = server.stop
+        self.kill = server.kill
+
+    @property
+    def pid(self) -> int | None:
+        return self._server.pid
+
+
+def _surroundings() -> dict[str, str]:
+    """What programs inherit of ours: everything but settings, which are handed on one by one."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")}
