@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     auth_rate_limit: int = Field(
         default=30, ge=1, description="Log-ins and sign-ups a minute for one address."
     )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""), description="Opens /metrics to other machines; without it this one alone."
+    )
 
     key_prefix: str = Field(default="fbx", pattern="^[a-z][a-z0-9]{0,15}$")
 

@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "worker": Entry(f"{_COMMANDS}.gateway:worker", RUN, "Background jobs: gateway sync, billing, mail."),
     "collect": Entry(f"{_COMMANDS}.collect:collect", RUN, "Meter a gateway node from its usage log."),
     "edge": Entry(f"{_COMMANDS}.edge:edge", RUN, "The embedded gateway."),
+    "demo": Entry(f"{_COMMANDS}.demo:demo", RUN, "The whole story, told as it happens on real parts."),
     "sandbox": Entry(f"{_COMMANDS}.sandbox:sandbox", RUN, "Stand-ins for the outside world."),
     "sync": Entry(
         f"{_COMMANDS}.gateway:sync", GATEWAY, "Bring the gateway to what was sold, or show the difference."
@@ -44,6 +45,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
     "operator": Entry(f"{_COMMANDS}.accounts:operator", PEOPLE, "The people who run this installation."),
     "member": Entry(f"{_COMMANDS}.accounts:member", PEOPLE, "The members of an organization."),
+    "organization": Entry(f"{_COMMANDS}.accounts:organization", PEOPLE, "Every organization there is."),
+    "plan": Entry(f"{_COMMANDS}.accounts:plan", PEOPLE, "The plans on offer, and publishing a new version."),
     "clock": Entry(f"{_COMMANDS}.accounts:clock", PEOPLE, "The test clock of an organization in test mode."),
     "migrate": Entry(f"{_COMMANDS}.migrate:migrate", INSTALLATION, "Bring the database schema up to date."),
     "doctor": Entry(

@@ -1,0 +1,91 @@
+"""Assembles the web process: one function makes the application, and nothing is made at import.
+
+What must be opened and closed is opened and closed by `_resources`. The process refuses to start with a
+weak token secret or a database role that could pass row security by.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any, Final
+
+from aiohttp import web
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from farebox import reference, status
+from farebox.admin import views as admin
+from farebox.billing import views as billing
+from farebox.clock import Clock, SystemClock
+from farebox.db import Database
+from farebox.endpoints import Endpoint, route
+from farebox.keys import views as keys
+from farebox.metrics import Metrics
+from farebox.middlewares import edge
+from farebox.organizations import views as organizations
+from farebox.plans import views as plans
+from farebox.rate_limits import RateLimiter
+from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, SETTINGS, TOKENS
+from farebox.settings import Settings
+from farebox.subscriptions import views as subscriptions
+from farebox.users import views as users
+from farebox.users.passwords import LeakedPasswords, Passwords
+from farebox.users.tokens import Tokens
+from farebox.web import MAX_BODY_BYTES
+
+ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any], ...]] = (
+    *users.ENDPOINTS,
+    *organizations.ENDPOINTS,
+    *keys.ENDPOINTS,
+    *plans.ENDPOINTS,
+    *billing.ENDPOINTS,
+    *subscriptions.ENDPOINTS,
+    *admin.ENDPOINTS,
+)
+"""Every endpoint of the API: the router, the OpenAPI document and the tenant walk are made from this."""
+
+
+def make_app(settings: Settings, *, clock: Clock | None = None) -> web.Application:
+    """Return the application. Nothing is connected before it starts.
+
+    Raises `WeakSecretError` for a token secret below 32 characters.
+    """
+    app = web.Application(middlewares=[edge], client_max_size=MAX_BODY_BYTES)
+    app[SETTINGS] = settings
+    app[CLOCK] = clock or SystemClock()
+    app[METRICS] = Metrics()
+    app[LEAKED] = LeakedPasswords()
+    app[TOKENS] = Tokens(
+        settings.token_secret.get_secret_value(), lifetime=timedelta(seconds=settings.token_lifetime_seconds)
+    )
+    app.cleanup_ctx.append(_resources)
+    app.add_routes([route(declared) for declared in ENDPOINTS])
+    app.add_routes(status.ROUTES)
+    app.add_routes(reference.routes(ENDPOINTS))
+    return app
+
+
+async def _resources(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    redis_url = settings.redis_url.get_secret_value()
+    redis = _redis(redis_url) if redis_url else None
+    app[DATABASE] = database
+    app[RATES] = RateLimiter(redis, app[METRICS])
+    app[PASSWORDS] = Passwords()
+    try:
+        await database.refuse_unsafe_role()
+        yield
+    finally:
+        app[PASSWORDS].close()
+        if redis is not None:
+            await redis.aclose()
+        await database.close()
+
+
+def _redis(url: str) -> "Redis":
+    # One short try: a limiter that waits for Redis would stop the API it protects.
+    redis: Redis = Redis.from_url(
+        url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=Retry(NoBackoff(), 0), max_connections=64
+    )
+    return redis
