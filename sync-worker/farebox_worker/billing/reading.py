@@ -1,0 +1,193 @@
+"""What a batch of invoices needs, read at one moment: prices, quantities, and the statement they rest on.
+
+One transaction of repeatable read, so that the statement names exactly the lines that the quantities count.
+It takes no lock; what has changed by the time of writing is noticed there and left to the next run.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from farebox.clock import ClockOffset, OrganizationTime
+from farebox.db import Database
+from farebox.invoices.drafting import Metered, Party, Term
+from farebox.organizations.model import TestClockOffset
+from farebox.subscriptions.periods import BUCKET_SECONDS
+from farebox.usage.nodes import NodeReport
+from farebox.usage.quantities import Quantities
+from farebox.usage.service import completeness, nodes, quantities_for_periods
+from farebox_contract.billable import DEFAULT_RULE
+
+_TERMS: Final = text(
+    """
+    SELECT p.id AS period_id, p.organization_id, p.subscription_id, p.starts_at, p.ends_at, p.is_first,
+           p.is_last, p.state, p.billed_units, s.public_id AS subscription, s.time_zone, s.anchor_day,
+           v.code AS plan, v.currency, v.charges, o.public_id, o.name,
+           COALESCE(i.snapshot ->> 'billable_rule', :rule) AS rule
+    FROM billing_periods p
+    JOIN subscriptions s ON s.id = p.subscription_id
+    JOIN plan_versions v ON v.id = s.plan_version_id
+    JOIN organizations o ON o.id = p.organization_id
+    LEFT JOIN invoices i ON i.period_id = p.id AND i.kind = 'period' AND p.state = 'invoiced'
+    WHERE p.organization_id = ANY(:organizations) AND (p.state = 'invoiced' OR p.id = ANY(:periods))
+    ORDER BY p.organization_id, p.ends_at, p.starts_at, p.id
+    """
+)
+# Only a first period reaches back before its start and only a last one past its end.
+_REACH: Final = text(
+    """
+    SELECT p.id, min(r.bucket) AS first, max(r.bucket) AS last
+    FROM billing_periods p
+    JOIN usage_dimensions d ON d.subscription_id = p.subscription_id
+    JOIN usage_rollups r ON r.dimension_id = d.id
+    WHERE p.id = ANY(:periods)
+    GROUP BY p.id
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An organization's part of a batch: the periods to close, oldest first, and those invoiced before."""
+
+    party: Party
+    closing: tuple[Metered, ...]
+    earlier: tuple[Metered, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything that a batch of invoices needs. `statement` is plain JSON."""
+
+    cases: tuple[Case, ...]
+    nodes: tuple[NodeReport, ...]
+    statement: dict[str, Any]
+
+
+async def time_lines(
+    session: AsyncSession, organizations: Iterable[UUID] | None = None
+) -> dict[UUID, OrganizationTime]:
+    """Return the time line of each organization (None: of all) that has a test clock."""
+    wanted = select(TestClockOffset).order_by(TestClockOffset.organization_id, TestClockOffset.began_at)
+    if organizations is not None:
+        wanted = wanted.where(TestClockOffset.organization_id.in_(list(organizations)))
+    rows = await session.scalars(wanted)
+    return {
+        organization: OrganizationTime(
+            tuple(ClockOffset(row.began_at, timedelta(milliseconds=row.offset_ms)) for row in group)
+        )
+        for organization, group in groupby(rows, key=lambda row: row.organization_id)
+    }
+
+
+async def read(
+    database: Database, organizations: Sequence[UUID], periods: Sequence[UUID], *, now: datetime
+) -> Batch:
+    """Read the batch that closes `periods`, all of them of `organizations`."""
+    async with database.transaction() as session:
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        reports = await nodes(session)
+        times = await time_lines(session, organizations)
+        rows = (
+            await session.execute(
+                _TERMS,
+                {"organizations": list(organizations), "periods": list(periods), "rule": DEFAULT_RULE},
+            )
+        ).all()
+        quantities = await _quantities(session, rows)
+        cases = _cases(rows, quantities, times)
+        since, until = await _window(session, cases)
+        statement = await completeness(session, since=since, until=until, now=now)
+    return Batch(cases, tuple(reports), statement)
+
+
+async def _quantities(session: AsyncSession, rows: Sequence[Any]) -> dict[UUID, Quantities]:
+    by_rule: defaultdict[str, list[UUID]] = defaultdict(list)
+    for row in rows:
+        by_rule[row.rule].append(row.period_id)
+    quantities: dict[UUID, Quantities] = {}
+    for rule, period_ids in by_rule.items():
+        quantities |= await quantities_for_periods(session, period_ids, rule=rule)
+    return quantities
+
+
+def _cases(
+    rows: Sequence[Any], quantities: Mapping[UUID, Quantities], times: Mapping[UUID, OrganizationTime]
+) -> tuple[Case, ...]:
+    cases = []
+    for organization, group in groupby(rows, key=lambda row: row.organization_id):
+        members = list(group)
+        party = Party(
+            organization,
+            members[0].public_id,
+            members[0].name,
+            times.get(organization, OrganizationTime()),
+        )
+        open_, invoiced = (
+            tuple(
+                Metered(_term(row), quantities[row.period_id])
+                for row in members
+                if (row.state == "invoiced") is is_invoiced
+            )
+            for is_invoiced in (False, True)
+        )
+        cases.append(Case(party, open_, invoiced))
+    return tuple(cases)
+
+
+def _term(row: Any) -> Term:
+    return Term(
+        period_id=row.period_id,
+        subscription_id=row.subscription_id,
+        subscription=row.subscription,
+        plan=row.plan,
+        currency=row.currency,
+        charges=row.charges,
+        time_zone=row.time_zone,
+        anchor_day=row.anchor_day,
+        starts_at=row.starts_at,
+        ends_at=row.ends_at,
+        is_first=row.is_first,
+        is_last=row.is_last,
+        billed_units=row.billed_units,
+        invoiced=row.state == "invoiced",
+    )
+
+
+async def _window(session: AsyncSession, cases: Sequence[Case]) -> tuple[datetime | None, datetime | None]:
+    """Return the stretch of wall time in which the batch's lines can lie: of what is closed or corrected."""
+    named = [
+        (case.party.time, metered.term)
+        for case in cases
+        for metered in (*case.closing, *(each for each in case.earlier if changed(each)))
+    ]
+    if not named:
+        return None, None
+    open_ended = [term.period_id for _, term in named if term.is_first or term.is_last]
+    reach = {row.id: row for row in await session.execute(_REACH, {"periods": open_ended})}
+    starts, ends = [], []
+    for time, term in named:
+        start, end = term.starts_at, term.ends_at
+        if term.period_id in reach:
+            first, last = reach[term.period_id].first, reach[term.period_id].last
+            start = min(start, _instant(first)) if term.is_first else start
+            end = max(end, _instant(last + BUCKET_SECONDS)) if term.is_last else end
+        starts.append(time.wall(start))
+        ends.append(time.wall(end))
+    return min(starts), max(ends)
+
+
+def changed(metered: Metered) -> bool:
+    """Whether an invoiced period now has other units than were billed."""
+    return metered.quantities.billable.units != metered.term.billed_units
+
+
+def _instant(bucket: int) -> datetime:
+    return datetime.fromtimestamp(bucket, UTC)

@@ -1,0 +1,278 @@
+"""The billing run: roll periods, find those that can be closed, and invoice them batch by batch.
+
+Each batch is read at one moment, drafted purely, and written in one transaction that first looks whether
+what was read still holds. What does not is left to the next run. An organization that cannot be billed is
+reported and stops nobody else.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from farebox import ids
+from farebox.clock import Clock, OrganizationTime
+from farebox.db import Database
+from farebox.invoices import proof, service
+from farebox.invoices.drafting import Draft, Term, draft
+from farebox.organizations import test_clock
+from farebox.settings import Settings
+from farebox.usage.model import UsageStatement
+from farebox.usage.nodes import NodeReport
+from farebox.usage.service import nodes
+from farebox_worker.billing.closing import Reason, given_up, readiness
+from farebox_worker.billing.reading import Case, read, time_lines
+from farebox_worker.billing.report import BillingReport, Failure, Waiting
+from farebox_worker.billing.rolling import roll
+
+BATCH: Final = 500
+"""Periods in one transaction: large enough for few queries, small enough that others soon get a
+number."""
+
+_OPEN: Final = text(
+    """
+    SELECT p.id, p.organization_id, p.ends_at FROM billing_periods p
+    WHERE p.state = 'open'
+      AND (p.ends_at <= :now
+           OR EXISTS (SELECT FROM test_clock_offsets o WHERE o.organization_id = p.organization_id))
+    ORDER BY p.organization_id, p.ends_at, p.starts_at, p.id
+    """
+)
+_LOCK: Final = text(
+    "SELECT id, state = 'invoiced' AS invoiced, starts_at, ends_at, is_last, billed_units "
+    "FROM billing_periods WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"
+)
+_BILLED: Final = text(
+    "UPDATE billing_periods p SET state = 'invoiced', billed_units = t.units "
+    "FROM unnest(CAST(:ids AS uuid[]), CAST(:units AS bigint[])) AS t(id, units) WHERE p.id = t.id"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    period: UUID
+    organization: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    database: Database
+    settings: Settings
+    clock: Clock
+    until: datetime | None
+
+    @property
+    def grace(self) -> timedelta:
+        return timedelta(seconds=self.settings.billing_grace_seconds)
+
+
+async def run(
+    database: Database,
+    settings: Settings,
+    clock: Clock,
+    *,
+    until: datetime | None = None,
+    batch: int = BATCH,
+) -> BillingReport:
+    """Roll, close and invoice all that is due, and say what was done and what waits.
+
+    `until`, in each organization's own time, closes only what has ended by then. `database` is the worker's
+    role; `batch` is how many periods share a transaction. Safe to run twice at once and to kill.
+    """
+    context = _Context(database, settings, clock, until)
+    report = BillingReport()
+    now = clock.now()
+    async with database.transaction() as session:
+        times = await time_lines(session)
+    report.rolled = await roll(database, times, now=now)
+    async with database.transaction() as session:
+        candidates = await _candidates(session, context, times, now, report)
+    statement: _Statement | None = None
+    for chunk in _chunks(candidates, batch):
+        statement = await _bill(context, chunk, statement, report)
+    return report
+
+
+async def _candidates(
+    session: AsyncSession,
+    context: _Context,
+    times: Mapping[UUID, OrganizationTime],
+    now: datetime,
+    report: BillingReport,
+) -> list[_Candidate]:
+    reports = await nodes(session)
+    ready: list[_Candidate] = []
+    waiting: Counter[tuple[Reason, tuple[str, ...]]] = Counter()
+    for row in await session.execute(_OPEN, {"now": now}):
+        time = times.get(row.organization_id, OrganizationTime())
+        found = readiness(row.ends_at, time, reports, now=now, until=context.until, grace=context.grace)
+        if found.reason is None:
+            ready.append(_Candidate(row.id, row.organization_id))
+        elif found.reason != "not_ended":
+            waiting[found.reason, found.nodes] += 1
+    report.waiting += [Waiting(reason, count, codes) for (reason, codes), count in waiting.items()]
+    return ready
+
+
+def _chunks(candidates: Sequence[_Candidate], batch: int) -> Iterator[list[_Candidate]]:
+    """Cut into batches, but never through an organization: its corrections go on its first invoice."""
+    chunk: list[_Candidate] = []
+    for candidate in candidates:
+        if len(chunk) >= batch and candidate.organization != chunk[-1].organization:
+            yield chunk
+            chunk = []
+        chunk.append(candidate)
+    if chunk:
+        yield chunk
+
+
+@dataclass(slots=True)
+class _Statement:
+    """A statement of completeness; it is stored with the first batch that rests on it."""
+
+    id: UUID
+    body: Mapping[str, Any]
+    digest: bytes
+    stored: bool = False
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any], last: "_Statement | None") -> "_Statement":
+        """Return the last one again if nothing but its date has changed, else a new one."""
+        if last is not None and {**last.body, "taken_at": None} == {**body, "taken_at": None}:
+            return last
+        return cls(ids.uuid7(), body, proof.digest(body))
+
+
+async def _bill(
+    context: _Context, chunk: Sequence[_Candidate], last: _Statement | None, report: BillingReport
+) -> _Statement:
+    now = context.clock.now()
+    organizations = list(dict.fromkeys(each.organization for each in chunk))
+    batch = await read(context.database, organizations, [each.period for each in chunk], now=now)
+    statement = _Statement.of(batch.statement, last)
+    drafts: list[Draft] = []
+    for case in batch.cases:
+        try:
+            drafts += _draft(context, case, batch.nodes, statement, now)
+        except (ValueError, ArithmeticError, LookupError) as error:
+            report.failures.append(Failure(f"org_{case.party.public_id}", _said(error)))
+    try:
+        await _write(context, drafts, statement, report, now=now)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        await _write_apart(context, drafts, statement, report, now=now)
+    return statement
+
+
+async def _write_apart(
+    context: _Context, drafts: Sequence[Draft], statement: _Statement, report: BillingReport, *, now: datetime
+) -> None:
+    """Write each organization in a transaction of its own: one of them cannot be, the others can."""
+    for party, group in groupby(drafts, key=lambda each: each.party):
+        try:
+            await _write(context, list(group), statement, report, now=now)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise
+            report.failures.append(Failure(f"org_{party.public_id}", _said(error.orig or error)))
+
+
+def _draft(
+    context: _Context, case: Case, reports: Sequence[NodeReport], statement: _Statement, now: datetime
+) -> list[Draft]:
+    """Draft every period of the organization that can still be closed; corrections go on the first."""
+    drafts: list[Draft] = []
+    corrected: set[UUID] = set()
+    for metered in case.closing:
+        term, time = metered.term, case.party.time
+        found = readiness(term.ends_at, time, reports, now=now, until=context.until, grace=context.grace)
+        if found.reason is not None:
+            continue
+        earlier = [
+            each
+            for each in case.earlier
+            if each.term.period_id not in corrected and each.term.currency == term.currency
+        ]
+        made = draft(
+            case.party,
+            metered,
+            earlier,
+            issuer=context.settings.issuer,
+            retired=given_up(term.starts_at, term.ends_at, time, reports, grace=context.grace),
+            statement_digest=statement.digest,
+        )
+        corrected |= made.billed.keys()
+        drafts.append(made)
+    return drafts
+
+
+async def _write(
+    context: _Context, drafts: Sequence[Draft], statement: _Statement, report: BillingReport, *, now: datetime
+) -> None:
+    """Write the drafts whose ground still holds, all in one transaction, and count them in the report."""
+    if not drafts:
+        return
+    async with context.database.transaction() as session:
+        holding = await _still_true(session, drafts)
+        if not holding:
+            report.overtaken += len(drafts)
+            return
+        if not statement.stored:
+            await session.execute(
+                insert(UsageStatement),
+                {
+                    "id": statement.id,
+                    "taken_at": now,
+                    "body": dict(statement.body),
+                    "digest": statement.digest,
+                },
+            )
+        issued = await service.issue(
+            session,
+            holding,
+            issuer=context.settings.issuer,
+            statement_id=statement.id,
+            ceiling_minor=context.settings.invoice_ceiling_minor,
+            now=now,
+        )
+        billed = {period: units for each in holding for period, units in each.billed.items()}
+        await session.execute(_BILLED, {"ids": list(billed), "units": list(billed.values())})
+    statement.stored = True
+    report.overtaken += len(drafts) - len(holding)
+    report.count(issued)
+
+
+async def _still_true(session: AsyncSession, drafts: Sequence[Draft]) -> list[Draft]:
+    """Lock what the drafts rest on and return those for which it is as it was read.
+
+    An organization is taken whole or not at all: its later invoices follow from its first one's corrections.
+    """
+    await test_clock.hold_still(session)
+    times = await time_lines(session, {each.party.id for each in drafts})
+    locked = await session.execute(_LOCK, {"ids": [period for each in drafts for period in each.billed]})
+    rows = {row.id: row for row in locked}
+    overtaken = {
+        each.party.id
+        for each in drafts
+        if times.get(each.party.id, OrganizationTime()) != each.party.time
+        or not all(_unchanged(term, rows[term.period_id]) for term in each.terms)
+    }
+    return [each for each in drafts if each.party.id not in overtaken]
+
+
+def _unchanged(term: Term, row: Any) -> bool:
+    return (row.invoiced, row.starts_at, row.ends_at, row.is_last, row.billed_units) == (
+        term.invoiced, term.starts_at, term.ends_at, term.is_last, term.billed_units,
+    )  # fmt: skip
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
