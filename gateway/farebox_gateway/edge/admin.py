@@ -52,7 +52,7 @@ class AdminApi:
         except NotFoundError as error:
             return _json(404, {"message": str(error)})
         except StoreUnavailableError as error:
-            log.error("admin write refused: %s", error)
+            log.warning("admin write refused: %s", error)
             return _json(503, {"error_msg": f"the gateway's state cannot be written: {error}"})
 
     def _check_token(self, request: web.Request) -> web.Response | None:
@@ -161,20 +161,19 @@ class AdminApi:
                 return web.Response(text="done", headers=_VERSION)
             case ("GET", "plugins", name) | ("GET", "schema", "plugins", name):
                 schema = resources.plugin_schema(name, request.query.get("schema_type"))
-                if schema is None:
-                    return _json(404, {"error_msg": f"plugin {name} not found in the plugins list"})
-                return _json(200, schema)
             case ("GET", "schema", noun):
-                kind = next((kind for kind in kinds.BY_PLURAL.values() if kind.noun == noun), None)
-                if kind is None:
-                    raise NotFoundError("Key not found")
-                return _json(200, dict(kind.schema.source))
+                schema = next(
+                    (dict(k.schema.source) for k in kinds.BY_PLURAL.values() if k.noun == noun), None
+                )
             case ("POST", "schema", "validate", plural) if plural in kinds.BY_PLURAL:
                 kind = kinds.BY_PLURAL[plural]
                 resources.check_schema(kind, await _body(request))
                 return web.Response(headers=_VERSION)
             case _:
-                raise NotFoundError("not found")
+                schema = None
+        if schema is None:
+            return _json(404, {"error_msg": f"{parts[-1]} not found in the plugins list"})
+        return _json(200, schema)
 
 
 _VERSION: Final = {"X-API-VERSION": "v3"}
@@ -191,22 +190,15 @@ def _denied(reason: str) -> web.Response:
 
 async def _body(request: web.Request) -> dict[str, Any]:
     """Return the request's JSON object. Raises `RefusedError` as APISIX would refuse it."""
-    length = request.content_length
-    if length is not None and length > MAX_BODY_BYTES:
-        raise RefusedError(
-            400,
-            {"error_msg": f"request size {length} is greater than the maximum size {MAX_BODY_BYTES} allowed"},
-        )
-    raw = await request.content.read(MAX_BODY_BYTES + 1)
-    while not request.content.at_eof() and len(raw) <= MAX_BODY_BYTES:
-        raw += await request.content.read(MAX_BODY_BYTES + 1 - len(raw))
-    if len(raw) > MAX_BODY_BYTES:
-        raise RefusedError(
-            400,
-            {
-                "error_msg": f"request size {len(raw)} is greater than the maximum size {MAX_BODY_BYTES} allowed"
-            },
-        )
+    size = request.content_length or 0
+    raw = b""
+    if size <= MAX_BODY_BYTES:
+        while not request.content.at_eof() and len(raw) <= MAX_BODY_BYTES:
+            raw += await request.content.read(MAX_BODY_BYTES + 1 - len(raw))
+        size = len(raw)
+    if size > MAX_BODY_BYTES:
+        allowed = f"greater than the maximum size {MAX_BODY_BYTES} allowed"
+        raise RefusedError(400, {"error_msg": f"request size {size} is {allowed}"})
     if not raw:
         raise RefusedError(400, {"error_msg": "missing configurations"})
     try:

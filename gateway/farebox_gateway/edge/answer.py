@@ -50,6 +50,7 @@ class Sent(web.StreamResponse):
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Do nothing: the head has been sent."""
         del request
+        return None
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: the body has been sent."""

@@ -6,7 +6,7 @@ thousand. Routes are few and compiled together, at the first request after a cha
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from farebox_gateway.edge.plugins.base import Place, Plugin, takes_part
 from farebox_gateway.edge.router import Router
@@ -70,7 +70,7 @@ class Route:
     upstream: Upstream | None
     chain: Chain
     chain_reading: Chain
-    """The chain with the plugins that read the consumer by themselves, for consumers that bring them along."""
+    """The chain and the plugins that read the consumer by themselves, for consumers that bring them along."""
     confs: dict[str, Any] = field(repr=False)
 
 
@@ -124,7 +124,7 @@ class EdgeConfig:
         )
         chain = self._merged.get(key)
         if chain is None:
-            readers = {name: {} for name in self._readers} if reads else {}
+            readers: dict[str, Any] = {name: {} for name in self._readers} if reads else {}
             extra = {**((group and group.extra) or {}), **(consumer.extra or {})}
             confs = {**readers, **route.confs, **extra}
             if len(self._merged) >= _MERGED_CHAINS:
@@ -161,6 +161,7 @@ class EdgeConfig:
             self.consumers.pop(name, None)
             return
         compiled, extra = self._split("consumer", value.get("plugins") or {})
+        self._tell("attach", name, None, compiled)
         labels = value.get("labels") or {}
         self.consumers[name] = Consumer(
             name=name,
@@ -175,10 +176,13 @@ class EdgeConfig:
         consumer = self.consumers.get(user)
         if consumer is None:
             return
+        before = consumer.credentials.pop(name, None)
+        if before is not None:
+            self._tell("detach", user, name, before.plugins)
         if value is None:
-            consumer.credentials.pop(name, None)
             return
         compiled, _ = self._split("credential", value.get("plugins") or {})
+        self._tell("attach", user, name, compiled)
         consumer.credentials[name] = Credential(name, compiled)
 
     def _group(self, name: str, value: dict[str, Any] | None) -> None:
@@ -190,9 +194,21 @@ class EdgeConfig:
         self.groups[name] = Group(name, compiled, extra)
 
     def _forget(self, consumer: Consumer) -> None:
-        """Drop merged chains that hold a consumer's old plugins."""
+        """Drop what is kept of a consumer's old plugins."""
         if consumer.extra:
             self._merged.clear()
+        self._tell("detach", consumer.name, None, consumer.plugins)
+
+    def _tell(
+        self, what: Literal["attach", "detach"], consumer: str, credential: str | None, confs: dict[str, Any]
+    ) -> None:
+        """Tell the plugins that keep an index of their own."""
+        for name, conf in confs.items():
+            plugin = self._plugins[name]
+            if what == "attach":
+                plugin.attach(consumer, credential, conf)
+            else:
+                plugin.detach(consumer, credential, conf)
 
     def _split(self, place: Place, confs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """Part what a plugin reads by itself from what is merged into routes."""
@@ -243,7 +259,7 @@ class EdgeConfig:
         return None
 
     def _global_rules(self) -> list[Step]:
-        steps = []
+        steps: list[Step] = []
         for value in self._raw["global_rules"].values():
             steps += self._compiled(value["plugins"]).values()
         return _ordered(steps)

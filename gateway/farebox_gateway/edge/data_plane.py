@@ -22,7 +22,7 @@ from multidict import CIMultiDict
 from farebox_contract import problems
 from farebox_contract.usage_line import MAX_PATH_CHARACTERS, MAX_USER_AGENT_CHARACTERS, VERSION, UsageLine
 from farebox_gateway.edge import answer
-from farebox_gateway.edge.config import Chain, EdgeConfig
+from farebox_gateway.edge.config import Chain, EdgeConfig, Route
 from farebox_gateway.edge.exchange import Exchange, Refusal, new_request_id, now_ms
 from farebox_gateway.edge.plugins.base import Headers
 from farebox_gateway.edge.proxy import Proxy, write
@@ -126,22 +126,11 @@ class DataPlane:
             return exchange.refuse(
                 404, problems.NO_ROUTE, "No route of this API matches this path and method."
             )
-        consumer = exchange.consumer
-        if consumer is not None:
-            exchange.group = config.groups.get(consumer.group_id) if consumer.group_id else None
-            if consumer.group_id and exchange.group is None:
-                return exchange.refuse(
-                    503,
-                    problems.LIMITS_UNAVAILABLE,
-                    "The plan of this account is not known here yet. Try again.",
-                )
-            merged = config.chain_for(route, exchange.group, consumer)
-            if merged is not chain:
-                refusal = self._rewrite_of_consumer(exchange, chain, merged)
-                if refusal is not None:
-                    return refusal
-                chain = merged
-            _name_consumer(exchange)
+        if exchange.consumer is not None:
+            settled = self._take_consumer(exchange, route)
+            if isinstance(settled, Refusal):
+                return settled
+            chain = settled
         for plugin, conf in chain.access:
             decision = plugin.access(exchange, conf)
             if decision is not None and not isinstance(decision, Refusal):
@@ -149,6 +138,25 @@ class DataPlane:
             if decision is not None:
                 return decision
         return None
+
+    def _take_consumer(self, exchange: Exchange, route: Route) -> Chain | Refusal:
+        """Return the chain for a request whose consumer is known, or why there is none."""
+        consumer = exchange.consumer
+        if consumer is not None and consumer.group_id:
+            exchange.group = self._config.groups.get(consumer.group_id)
+            if exchange.group is None:
+                return exchange.refuse(
+                    503,
+                    problems.LIMITS_UNAVAILABLE,
+                    "The plan of this account is not known here yet. Try again.",
+                )
+        chain = self._config.chain_for(route, exchange.group, consumer)
+        if chain is not route.chain:
+            refusal = self._rewrite_of_consumer(exchange, route.chain, chain)
+            if refusal is not None:
+                return refusal
+        _name_consumer(exchange)
+        return chain
 
     def _rewrite_of_consumer(self, exchange: Exchange, before: Chain, merged: Chain) -> Refusal | None:
         """Run the rewrite phase of the plugins that came with the consumer, as APISIX does."""

@@ -31,7 +31,7 @@ class FolderInUseError(RuntimeError):
 
 
 class Journal:
-    """Snapshot `n` holds all that the journals below `n` said; recovery reads it and the journals from `n`."""
+    """Snapshot `n` holds all that the journals below `n` said; a start reads it and the journals from `n`."""
 
     def __init__(self, folder: Path) -> None:
         """Take the folder for this process alone. Raises `FolderInUseError`."""
@@ -97,7 +97,7 @@ class Journal:
         return self._number
 
     def write_snapshot(self, number: int, payloads: Iterable[bytes]) -> None:
-        """Write the state as of `rotate()`; older files go only once this one is safe. May run in a thread."""
+        """Write the state as of `rotate()`; older files go once this one is safe. May run in a thread."""
         final = self._path("snapshot", number)
         temporary = final.with_suffix(".tmp")
         try:
@@ -158,7 +158,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 def _read(path: Path, *, last: bool) -> Iterator[bytes]:
-    """Yield the payloads of one file; a torn end is cut off where `last` says that a kill may have left it."""
+    """Yield the payloads of one file; a torn end is cut off if a kill may have left it (`last`)."""
     position = 0
     with path.open("rb") as file:
         for line in file:

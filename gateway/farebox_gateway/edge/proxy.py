@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from farebox_gateway.edge.plugins.base import Headers
 
-_HOP_BY_HOP: Final = tuple(name.decode() for name in sorted(answer.HOP_BY_HOP)) + ("expect",)
+_HOP_BY_HOP: Final = (*(name.decode() for name in sorted(answer.HOP_BY_HOP)), "expect")
 _AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _NO_BODY: Final = frozenset({204, 304})
 
@@ -150,29 +150,13 @@ class Proxy:
 async def _relay(exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> None:
     """Send the answer on as it comes; the line goes before its last bytes."""
     request, content = exchange.request, response.content
-    headers = side.filter_headers(exchange, list(response.raw_headers))
-    chunked, framing = False, b""
-    empty = request.method == "HEAD" or response.status in _NO_BODY
-    keep = side.keeps_alive(exchange)
-    if not empty and (response.headers.get("Transfer-Encoding") or "Content-Length" not in response.headers):
-        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-        if request.version >= (1, 1):
-            chunked, framing = True, b"Transfer-Encoding: chunked\r\n"
-        else:
-            keep = False
-            exchange.closes = True
-    data = side.head(
-        exchange, (response.reason or "").encode("latin-1", "replace"), headers, framing, keep=keep
-    )
+    data, chunked = _answer_head(exchange, response, side)
     try:
         chunk = b"" if content.at_eof() else content.read_nowait()
         while True:
             last = content.at_eof()
             if chunked:
-                if chunk:
-                    data += b"%x\r\n%b\r\n" % (len(chunk), chunk)
-                if last:
-                    data += b"0\r\n\r\n"
+                data += _chunk(chunk, last=last)
             else:
                 data += chunk
             exchange.sent += len(data)
@@ -186,13 +170,37 @@ async def _relay(exchange: Exchange, response: ClientResponse, side: DataPlaneSi
             data = b""
             chunk = await content.readany()
     except (ClientError, TimeoutError) as error:
-        # The head is out: the only honest end is to break the connection, so that no client takes it for whole.
+        # The head is out: the honest end is to break the connection, so that no client takes this for whole.
         exchange.outcome = "upstream_error"
         side.finish(exchange)
         transport = request.transport
         if transport is not None:
             transport.abort()
         raise ConnectionResetError("the upstream broke off in its answer") from error
+
+
+def _answer_head(exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> tuple[bytes, bool]:
+    """Return the head of the answer, and whether its body goes in chunks."""
+    request = exchange.request
+    headers = side.filter_headers(exchange, list(response.raw_headers))
+    keep = side.keeps_alive(exchange)
+    chunked = False
+    empty = request.method == "HEAD" or response.status in _NO_BODY
+    framed = "Content-Length" in response.headers and "Transfer-Encoding" not in response.headers
+    if not empty and not framed:
+        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
+        chunked = request.version >= (1, 1)
+        if not chunked:
+            keep = False
+            exchange.closes = True
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    reason = (response.reason or "").encode("latin-1", "replace")
+    return side.head(exchange, reason, headers, framing, keep=keep), chunked
+
+
+def _chunk(data: bytes, *, last: bool) -> bytes:
+    chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    return chunk + b"0\r\n\r\n" if last else chunk
 
 
 def write(request: BaseRequest, data: bytes) -> None:

@@ -6,19 +6,15 @@ none is the client. From a peer that is no trusted proxy the header means nothin
 
 import ipaddress
 from collections.abc import Sequence
+from typing import Final
 
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
 from farebox_gateway.edge.settings import Network
 
-_SET_BY_PROXIES = (
-    "X-Forwarded-For",
-    "X-Forwarded-Proto",
-    "X-Forwarded-Host",
-    "X-Forwarded-Port",
-    "X-Real-IP",
-)
+_SAID_BY_PROXIES: Final = ("X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port")
+_SET_BY_PROXIES: Final = ("X-Forwarded-For", "X-Real-IP", *_SAID_BY_PROXIES)
 
 
 class Remote:
@@ -35,14 +31,13 @@ class Remote:
         """Return the client's address and set the forwarding headers for the upstream in `headers`."""
         peer = self.peer(request)
         chain: list[str] = []
+        said: list[str | None]
         if self._trusted and self._is_trusted(peer):
             for value in headers.getall("X-Forwarded-For", ()):
                 chain += [part.strip() for part in value.split(",") if part.strip()]
-            proto = headers.get("X-Forwarded-Proto")
-            host = headers.get("X-Forwarded-Host")
-            port = headers.get("X-Forwarded-Port")
+            said = [headers.get(name) for name in _SAID_BY_PROXIES]
         else:
-            proto = host = port = None
+            said = [None, None, None]
         client = peer
         for address in reversed(chain):
             shown = _address(address)
@@ -54,11 +49,12 @@ class Remote:
         for name in _SET_BY_PROXIES:
             if name in headers:
                 headers.popall(name)
+        proto, host, port = said
         local = request.protocol.sockname
         headers["X-Real-IP"] = client
         headers["X-Forwarded-For"] = ", ".join((*chain, peer)) if chain else peer
         headers["X-Forwarded-Proto"] = proto or "http"
-        headers["X-Forwarded-Host"] = host or headers.get("Host", "")
+        headers["X-Forwarded-Host"] = host or request.headers.get("Host", "")
         headers["X-Forwarded-Port"] = port or (str(local[1]) if isinstance(local, tuple) else "80")
         return client
 

@@ -225,6 +225,7 @@ class Resources:
                 raise _refused(
                     f"failed to fetch {words} info by {words} id [{value[member]}], response code: 404"
                 )
+        self._check_duplicates(path, value)
         if kind.plural == "global_rules":
             self._check_global_rule(path, value)
 
@@ -244,6 +245,14 @@ class Resources:
             except InvalidError as error:
                 raise _refused(f"failed to check the configuration of plugin {name} err: {error}") from None
         return checked
+
+    def _check_duplicates(self, path: Path, value: dict[str, Any]) -> None:
+        if path[0] != "consumers":
+            return
+        for name, conf in value.get("plugins", {}).items():
+            clash = self._plugins[name].duplicate_of(path[1], path[3] if len(path) > 2 else None, conf)
+            if clash is not None:
+                raise _refused(f"duplicate key of plugin {name} found with {clash}")
 
     def _check_global_rule(self, path: Path, value: dict[str, Any]) -> None:
         for other in self.store.table(("global_rules",)) or {}:

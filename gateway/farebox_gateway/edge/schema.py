@@ -1,13 +1,14 @@
-"""JSON Schema checks, compiled once, whose errors read as APISIX's own and whose defaults are merged as APISIX does.
+"""JSON Schema checks, compiled once, whose errors and defaults are as APISIX's own.
 
 It knows JSON Schema and nothing of gateways.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import jsonschema
+import msgspec
 from jsonschema.exceptions import ValidationError
 
 Schema = Mapping[str, Any]
@@ -42,7 +43,7 @@ class CheckedSchema:
 def _plain(schema: Any) -> Any:
     """Return mutable copies (jsonschema wants real dictionaries and lists), patterns ended as ECMA 262 means.
 
-    Python's `$` also matches before a last newline: with it `"acme\\n"` would be a name.
+    Python's `$` also matches before a last newline: with it a name could end in one.
     """
     if isinstance(schema, Mapping):
         return {
@@ -81,49 +82,58 @@ def _say(error: ValidationError) -> str:
 
 
 def _reason(error: ValidationError) -> str:
-    value, rule, given = error.instance, error.validator_value, error.validator
-    size = len(value) if isinstance(value, str | list | dict) else 0
-    match given:
-        case "type":
-            found = "table" if isinstance(value, list | dict) else _LUA_TYPES[type(value)]
-            expected = "one of " + ", ".join(rule) if isinstance(rule, list) else rule
-            return f"wrong type: expected {expected}, got {found}"
-        case "required":
-            missing = next(name for name in rule if name not in value)
-            return f'property "{missing}" is required'
-        case "additionalProperties":
-            known = error.schema.get("properties", {})
-            patterns = error.schema.get("patternProperties", {})
-            found = next(
-                name for name in value if name not in known and not any(re.search(p, name) for p in patterns)
-            )
-            return f"additional properties forbidden, found {found}"
-        case "minLength":
-            return f"string too short, expected at least {rule}, got {size}"
-        case "maxLength":
-            return f"string too long, expected at most {rule}, got {size}"
-        case "pattern":
-            shown = rule.removesuffix(r"\Z") + "$" if rule.endswith(r"\Z") else rule
-            return f'failed to match pattern "{shown}" with "{value}"'
-        case "enum":
-            return "matches none of the enum values"
-        case "minimum":
-            return f"expected {value} to be at least {rule}"
-        case "maximum":
-            return f"expected {value} to be at most {rule}"
-        case "minItems":
-            return f"expect array to have at least {rule} items"
-        case "maxItems":
-            return f"expect array to have at most {rule} items"
-        case "minProperties":
-            return f"expect object to have at least {rule} properties"
-        case "maxProperties":
-            return f"expect object to have at most {rule} properties"
-        case "uniqueItems":
-            return "expected unique items but items 1 and 2 are equal"
-        case "oneOf":
-            return "value should match only one schema, but matches none"
-        case "anyOf":
-            return "object matches none of the required"
-        case _:
-            return str(error.message)
+    rule: Any = error.validator_value
+    say = _SAYINGS.get(str(error.validator))
+    return str(error.message) if say is None else say(rule, error.instance, error.schema)
+
+
+def _wrong_type(rule: Any, value: Any, schema: Any) -> str:
+    del schema
+    found = "table" if isinstance(value, list | dict) else _LUA_TYPES[type(value)]
+    return (
+        f"wrong type: expected {'one of ' + ', '.join(rule) if isinstance(rule, list) else rule}, got {found}"
+    )
+
+
+def _unknown(rule: Any, value: Any, schema: Any) -> str:
+    del rule
+    patterns = schema.get("patternProperties", {})
+    known = schema.get("properties", {})
+    found = (
+        name for name in value if name not in known and not any(re.search(one, name) for one in patterns)
+    )
+    return f"additional properties forbidden, found {next(found)}"
+
+
+def _no_match(rule: Any, value: Any, schema: Any) -> str:
+    del schema
+    shown = str(rule)
+    shown = shown.removesuffix(r"\Z") + "$" if shown.endswith(r"\Z") else shown
+    return f'failed to match pattern "{shown}" with "{value}"'
+
+
+def _none_of(rule: Any, value: Any, schema: Any) -> str:
+    del value, schema
+    required = [msgspec.json.encode(part["required"]).decode() for part in rule if "required" in part]
+    return "object matches none of the required" + (": " + " or ".join(required) if required else "")
+
+
+_SAYINGS: Final[Mapping[str, Callable[[Any, Any, Any], str]]] = {
+    "type": _wrong_type,
+    "required": lambda rule, value, _: f'property "{next(n for n in rule if n not in value)}" is required',
+    "additionalProperties": _unknown,
+    "minLength": lambda rule, value, _: f"string too short, expected at least {rule}, got {len(value)}",
+    "maxLength": lambda rule, value, _: f"string too long, expected at most {rule}, got {len(value)}",
+    "pattern": _no_match,
+    "enum": lambda *_: "matches none of the enum values",
+    "minimum": lambda rule, value, _: f"expected {value} to be at least {rule}",
+    "maximum": lambda rule, value, _: f"expected {value} to be at most {rule}",
+    "exclusiveMinimum": lambda rule, value, _: f"expected {value} to be greater than {rule}",
+    "minItems": lambda rule, *_: f"expect array to have at least {rule} items",
+    "maxItems": lambda rule, *_: f"expect array to have at most {rule} items",
+    "minProperties": lambda rule, *_: f"expect object to have at least {rule} properties",
+    "maxProperties": lambda rule, *_: f"expect object to have at most {rule} properties",
+    "uniqueItems": lambda *_: "expected unique items but items 1 and 2 are equal",
+    "oneOf": lambda *_: "value should match only one schema, but matches none",
+    "anyOf": _none_of,
+}

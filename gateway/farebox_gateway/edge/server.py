@@ -14,9 +14,10 @@ from aiohttp import web
 
 from farebox_gateway.edge.admin import AdminApi
 from farebox_gateway.edge.config import EdgeConfig
+from farebox_gateway.edge.counters.base import Counters
 from farebox_gateway.edge.data_plane import DataPlane, EdgeServer
 from farebox_gateway.edge.journal import Journal
-from farebox_gateway.edge.plugins.registry import build_plugins
+from farebox_gateway.edge.plugins.registry import load_plugins
 from farebox_gateway.edge.proxy import Proxy, open_session
 from farebox_gateway.edge.resources import Resources
 from farebox_gateway.edge.settings import EdgeSettings
@@ -51,7 +52,8 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
     async with contextlib.AsyncExitStack() as stack:
         boot = secrets.token_hex(4)
         config = EdgeConfig({})
-        plugins = await stack.enter_async_context(build_plugins(settings, config))
+        loaded = await stack.enter_async_context(load_plugins(settings, config))
+        plugins = loaded.plugins
         config.use(plugins)
         store = Store(Journal(settings.state_folder), config.apply)
         stack.push_async_callback(store.close)
@@ -66,7 +68,9 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         resources = Resources(store, plugins)
         await resources.expire()
         runner = web.AppRunner(
-            _admin_app(settings, resources, lambda: _status(settings, store, usage_log, boot)),
+            _admin_app(
+                settings, resources, lambda: _status(settings, store, usage_log, loaded.counters, boot)
+            ),
             access_log=None,
             handler_cancellation=False,
         )
@@ -125,7 +129,9 @@ def _admin_app(
     return app
 
 
-def _status(settings: EdgeSettings, store: Store, usage_log: UsageLog | None, boot: str) -> dict[str, Any]:
+def _status(
+    settings: EdgeSettings, store: Store, usage_log: UsageLog | None, counters: Counters, boot: str
+) -> dict[str, Any]:
     return {
         "node": settings.node,
         "boot": boot,
@@ -135,7 +141,7 @@ def _status(settings: EdgeSettings, store: Store, usage_log: UsageLog | None, bo
         "lines_lost": 0 if usage_log is None else usage_log.lost,
         "revision": store.revision,
         "counts": store.counts(),
-        "counters": settings.counters,
+        "counters": counters.status(),
     }
 
 

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from farebox_contract.keys import DEFAULT_PREFIX
 
@@ -14,7 +14,6 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CounterStore = Literal["local", "redis"]
 
 PREFIX: Final = "FAREBOX_EDGE_"
-_T = TypeVar("_T")
 
 
 class SettingsError(ValueError):

@@ -188,7 +188,7 @@ class Store:
             try:
                 await asyncio.to_thread(self._journal.append, [item.payload for item in batch])
             except JournalError as error:
-                log.error("admin state not written, %d commits undone: %s", len(batch), error)
+                log.critical("admin state not written, %d commits undone: %s", len(batch), error)
                 self._undo(batch + self._pending, error)
                 self._pending = []
                 continue
@@ -214,7 +214,7 @@ class Store:
         try:
             number = self._journal.rotate()
         except OSError as error:
-            log.error("the journal cannot be rotated, it keeps growing: %s", error)
+            log.critical("the journal cannot be rotated, it keeps growing: %s", error)
             return
         durable = dict(self._everything())
         for item in reversed(self._pending):
@@ -231,7 +231,7 @@ class Store:
         try:
             self._journal.write_snapshot(number, _snapshot_records(entries, revision))
         except OSError as error:
-            log.error("no snapshot was written, the journals are kept: %s", error)
+            log.critical("no snapshot was written, the journals are kept: %s", error)
 
     def _everything(self) -> Iterator[tuple[Path, Entry]]:
         """Yield all entries so that what is referred to comes before what refers to it."""

@@ -12,7 +12,7 @@ _HIGH_WATER: Final = 256 * 1024
 
 
 class _Pump:
-    """Stands where aiohttp expects a parser: what arrives on one side waits here to be written on the other."""
+    """Stands where aiohttp expects a parser; what arrives on one side waits here for the other."""
 
     def __init__(self, source: BaseProtocol) -> None:
         self.moved = 0

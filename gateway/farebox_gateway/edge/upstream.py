@@ -20,16 +20,16 @@ class Node:
 class Upstream:
     """Nodes with weights, timeouts, and which Host header they get."""
 
-    __slots__ = ("_cycle", "_turn", "host", "pass_host", "retries", "send_seconds", "timeout")
+    __slots__ = ("_cycle", "_host_from", "_turn", "host", "retries", "send_seconds", "timeout")
 
     def __init__(self, value: Mapping[str, Any]) -> None:
         scheme = value.get("scheme", "http")
         weighted = list(_nodes(value["nodes"], scheme))
         self._cycle = _smooth([(node, weight) for node, weight in weighted if weight > 0])
         self._turn = 0
-        self.pass_host: Literal["pass", "node", "rewrite"] = value.get("pass_host", "pass")
+        self._host_from: Literal["pass", "node", "rewrite"] = value.get("pass_host", "pass")
         self.host: str | None = value.get("upstream_host")
-        self.retries: int = value.get("retries", len({node for node in self._cycle}) - 1)
+        self.retries: int = value.get("retries", len(set(self._cycle)) - 1)
         self.set_timeout(value.get("timeout", {}))
 
     def set_timeout(self, timeout: Mapping[str, float]) -> None:
@@ -52,9 +52,9 @@ class Upstream:
 
     def host_for(self, node: Node, requested: str) -> str:
         """Return the Host header for a node."""
-        if self.pass_host == "node":
+        if self._host_from == "node":
             return node.authority
-        if self.pass_host == "rewrite" and self.host is not None:
+        if self._host_from == "rewrite" and self.host is not None:
             return self.host
         return requested
 

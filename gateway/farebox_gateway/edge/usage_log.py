@@ -52,7 +52,7 @@ class UsageLog:
         try:
             written = os.write(self._file, line)
         except OSError as error:
-            log.error("usage line not written, it is kept: %s", error)
+            log.critical("usage line not written, it is kept: %s", error)
             written = 0
         if written != len(line):
             self._keep(line)
@@ -86,7 +86,7 @@ class UsageLog:
         try:
             opened = self._open()
         except OSError as error:
-            log.error("usage log not reopened, the old file stays in use: %s", error)
+            log.critical("usage log not reopened, the old file stays in use: %s", error)
             return
         os.close(self._file)
         self._file = opened

@@ -7,6 +7,7 @@ priority runs first.
 
 from collections.abc import Awaitable, Mapping
 from typing import Any, ClassVar, Literal
+from urllib.parse import unquote_plus
 
 from farebox_gateway.edge.exchange import Exchange, Refusal
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
@@ -23,8 +24,21 @@ class Plugin:
     priority: ClassVar[int]
     authenticates: ClassVar[bool] = False
     reads_consumer: ClassVar[bool] = False
-    """It looks at the group's and the consumer's configuration by itself; nothing is merged into the route."""
+    """It looks at the group's and the consumer's configuration by itself: none is merged into the route."""
     schemas: ClassVar[Mapping[str, CheckedSchema]]
+
+    def attach(self, consumer: str, credential: str | None, conf: dict[str, Any]) -> None:
+        """Learn of a configuration on a consumer or a credential."""
+        del consumer, credential, conf
+
+    def detach(self, consumer: str, credential: str | None, conf: dict[str, Any]) -> None:
+        """Forget it."""
+        del consumer, credential, conf
+
+    def duplicate_of(self, consumer: str, credential: str | None, conf: dict[str, Any]) -> str | None:
+        """Say whose configuration this one clashes with."""
+        del consumer, credential, conf
+        return None
 
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Return the configuration with its defaults. Raises `InvalidError`."""
@@ -62,3 +76,21 @@ class Plugin:
 def takes_part(plugin: Plugin, phase: str) -> bool:
     """Return whether a plugin overrides a phase."""
     return getattr(type(plugin), phase) is not getattr(Plugin, phase)
+
+
+def take_from_query(exchange: Exchange, parameter: str, *, remove: bool) -> str | None:
+    """Return the first value of a query parameter; with `remove` the upstream sees none of them."""
+    path, mark, query = exchange.upstream_target.partition("?")
+    if not mark:
+        return None
+    found: str | None = None
+    kept = []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if unquote_plus(name) == parameter:
+            found = unquote_plus(value) if found is None else found
+        else:
+            kept.append(part)
+    if remove and found is not None:
+        exchange.upstream_target = path + ("?" + "&".join(kept) if kept else "")
+    return found

@@ -11,12 +11,11 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
-from urllib.parse import unquote_plus
 
 from farebox_contract import keys, problems
 from farebox_contract.plugins import AUTH, AUTH_ON_CONSUMER, AUTH_ON_CREDENTIAL, AUTH_ON_ROUTE
 from farebox_gateway.edge.exchange import Exchange, Refusal
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.base import Decision, Place, Plugin, take_from_query
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 _CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api"'),)
@@ -198,30 +197,6 @@ def _take_key(exchange: Exchange, query_parameter: str | None) -> str | None:
     for value in headers.popall("X-API-Key", ()):
         found = found or value.strip()
     if query_parameter is not None:
-        found = (
-            _take_from_query(exchange, query_parameter)
-            if not found
-            else _drop(exchange, query_parameter, found)
-        )
+        in_query = take_from_query(exchange, query_parameter, remove=True)
+        found = found or in_query
     return found or None
-
-
-def _drop(exchange: Exchange, parameter: str, found: str) -> str:
-    _take_from_query(exchange, parameter)
-    return found
-
-
-def _take_from_query(exchange: Exchange, parameter: str) -> str | None:
-    path, mark, query = exchange.upstream_target.partition("?")
-    if not mark:
-        return None
-    found: str | None = None
-    kept = []
-    for part in query.split("&"):
-        name, _, value = part.partition("=")
-        if unquote_plus(name) == parameter:
-            found = found or unquote_plus(value)
-        else:
-            kept.append(part)
-    exchange.upstream_target = path + ("?" + "&".join(kept) if kept else "")
-    return found

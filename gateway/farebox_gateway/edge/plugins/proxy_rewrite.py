@@ -1,0 +1,186 @@
+"""`proxy-rewrite` of APISIX: another path, method, host or headers for the upstream.
+
+Patterns are Python's regular expressions; `$1` in a replacement names a group. In `uri` and header values
+`$uri`, `$host`, `$remote_addr`, `$request_method`, `$arg_name` and `$http_name` stand for the request's.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+from urllib.parse import parse_qs, quote
+
+from farebox_gateway.edge.exchange import Exchange
+from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.schema import CheckedSchema, InvalidError
+
+_VALUE: Final = {"type": ["string", "number"]}
+_VALUES: Final = {"type": "object", "minProperties": 1, "patternProperties": {"^[^:]+$": _VALUE}}
+_VARIABLE: Final = re.compile(r"(?<!\\)\$(?:(\w+)|\{(\w+)\})")
+_SAFE: Final = "/:@!$&'()*+,;=-._~%"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Rewriting:
+    """A compiled configuration."""
+
+    uri: str | None
+    patterns: tuple[tuple[re.Pattern[str], str], ...]
+    host: str | None
+    set_headers: tuple[tuple[str, str], ...]
+    add_headers: tuple[tuple[str, str], ...]
+    remove_headers: tuple[str, ...]
+
+
+class ProxyRewrite(Plugin):
+    """See the module."""
+
+    name: ClassVar = "proxy-rewrite"
+    priority: ClassVar = 1008
+    schemas: ClassVar = {
+        "route": CheckedSchema(
+            {
+                "type": "object",
+                "properties": {
+                    "uri": {"type": "string", "minLength": 1, "maxLength": 4096, "pattern": r"^\/.*"},
+                    "regex_uri": {"type": "array", "minItems": 2, "items": {"type": "string"}},
+                    "host": {"type": "string", "pattern": r"^[0-9a-zA-Z-.]+(:\d{1,5})?$"},
+                    "headers": {
+                        "oneOf": [
+                            {
+                                "type": "object",
+                                "minProperties": 1,
+                                "additionalProperties": False,
+                                "properties": {
+                                    "add": _VALUES,
+                                    "set": _VALUES,
+                                    "remove": {
+                                        "type": "array",
+                                        "minItems": 1,
+                                        "items": {"type": "string", "pattern": "^[^:]+$"},
+                                    },
+                                },
+                            },
+                            _VALUES,
+                        ]
+                    },
+                    "use_real_request_uri_unsafe": {"type": "boolean", "default": False, "enum": [False]},
+                    "_meta": {"type": "object"},
+                },
+                "minProperties": 1,
+                "additionalProperties": False,
+            }
+        )
+    }
+
+    def check(self, place: Place, conf: Any) -> dict[str, Any]:
+        """Refuse patterns that do not compile and headers that are none."""
+        merged = super().check(place, conf)
+        pairs = merged.get("regex_uri", ())
+        if len(pairs) % 2:
+            raise InvalidError("The length of regex_uri should be an even number")
+        for pattern, replacement in zip(pairs[::2], pairs[1::2], strict=True):
+            try:
+                re.compile(pattern).sub(_template(replacement), "/fake_uri")
+            except (re.error, IndexError) as error:
+                raise InvalidError(f"invalid regex_uri({pattern}, {replacement}): {error}") from None
+        for name, value in _pairs(merged.get("headers", {})):
+            if not _TOKEN.match(name):
+                raise InvalidError("invalid field character in header")
+            if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+                raise InvalidError("invalid value character in header")
+        return merged
+
+    def compile(self, place: Place, conf: dict[str, Any]) -> Rewriting:
+        """Prepare patterns and headers."""
+        del place
+        pairs, headers = conf.get("regex_uri", ()), conf.get("headers", {})
+        is_new = any(isinstance(headers.get(name), dict | list) for name in ("add", "set", "remove"))
+        return Rewriting(
+            uri=conf.get("uri"),
+            patterns=tuple(
+                (re.compile(pattern), _template(replacement))
+                for pattern, replacement in zip(pairs[::2], pairs[1::2], strict=True)
+            ),
+            host=conf.get("host"),
+            set_headers=_texts(headers.get("set", {}) if is_new else headers),
+            add_headers=_texts(headers.get("add", {}) if is_new else {}),
+            remove_headers=tuple(headers.get("remove", ())) if is_new else (),
+        )
+
+    def rewrite(self, exchange: Exchange, conf: Rewriting) -> Decision:
+        """Change what the upstream will see."""
+        if conf.host is not None:
+            exchange.upstream_host = conf.host
+        _, mark, query = exchange.upstream_target.partition("?")
+        match: re.Match[str] | None = None
+        if conf.uri is not None:
+            path, question, own = _resolve(conf.uri, exchange, None).partition("?")
+            query = "&".join(part for part in (own if question else "", query if mark else "") if part)
+            exchange.upstream_target = quote(path, safe=_SAFE) + ("?" + query if query else "")
+        elif conf.patterns:
+            for pattern, replacement in conf.patterns:
+                match = pattern.search(exchange.path)
+                if match is not None:
+                    path, question, own = pattern.sub(replacement, exchange.path).partition("?")
+                    query = "&".join(
+                        part for part in (own if question else "", query if mark else "") if part
+                    )
+                    exchange.upstream_target = quote(path, safe=_SAFE) + ("?" + query if query else "")
+                    break
+        headers = exchange.headers
+        for name, value in conf.add_headers:
+            headers.add(name, _resolve(value, exchange, match))
+        for name, value in conf.set_headers:
+            headers[name] = _resolve(value, exchange, match)
+        for name in conf.remove_headers:
+            headers.popall(name, None)
+        return None
+
+
+def _template(replacement: str) -> str:
+    """Return Python's form of a replacement: `$1` and `${1}` are groups, a backslash is itself."""
+    escaped = replacement.replace("\\", "\\\\")
+    return re.sub(r"\$(?:\{(\d+)\}|(\d+))", lambda found: f"\\g<{found[1] or found[2]}>", escaped)
+
+
+def _resolve(text: str, exchange: Exchange, match: re.Match[str] | None) -> str:
+    if "$" not in text:
+        return text
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name.isdigit():
+            known = match is not None and int(name) <= match.re.groups
+            return (match[int(name)] or "") if match is not None and known else ""
+        return _variable(name, exchange)
+
+    return re.sub(r"[\x00-\x1f\x7f]", "", _VARIABLE.sub(value, text))
+
+
+def _variable(name: str, exchange: Exchange) -> str:
+    if name.startswith("http_"):
+        return exchange.headers.get(name[5:].replace("_", "-"), "")
+    if name.startswith("arg_"):
+        query = exchange.target.partition("?")[2]
+        return parse_qs(query).get(name[4:], [""])[0]
+    known = {
+        "uri": exchange.path,
+        "host": exchange.host,
+        "remote_addr": exchange.remote,
+        "request_method": exchange.request.method,
+        "scheme": "http",
+        "consumer_name": "" if exchange.consumer is None else exchange.consumer.name,
+    }
+    return known.get(name, "")
+
+
+def _texts(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(value)) for name, value in values.items())
+
+
+def _pairs(headers: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if any(isinstance(headers.get(name), dict | list) for name in ("add", "set", "remove")):
+        return [*_texts(headers.get("add", {})), *_texts(headers.get("set", {}))]
+    return list(_texts(headers))
