@@ -35,8 +35,8 @@ _CLAIM: Final = text(
 )
 _REMEMBER: Final = text(
     """
-    INSERT INTO idempotent_requests (scope, key, request_digest, status, answer, created_at, locked_until)
-    VALUES (:scope, :key, :digest, :status, CAST(:answer AS jsonb), :now, :now)
+    INSERT INTO idempotent_requests (scope, key, request_digest, status, answer, created_at)
+    VALUES (:scope, :key, :digest, :status, CAST(:answer AS jsonb), :now)
     ON CONFLICT (scope, key) DO UPDATE
     SET request_digest = excluded.request_digest, status = excluded.status, answer = excluded.answer,
         created_at = excluded.created_at
@@ -57,10 +57,9 @@ class IdempotentRequest(Base):
     scope: Mapped[str] = mapped_column(String(200))
     key: Mapped[str] = mapped_column(String(255))
     request_digest: Mapped[bytes] = mapped_column(LargeBinary)
-    status: Mapped[int | None]
-    answer: Mapped[dict[str, Any] | None]
+    status: Mapped[int]
+    answer: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-    locked_until: Mapped[datetime]
 
 
 @dataclass(frozen=True, slots=True)
