@@ -85,7 +85,8 @@ class AdminApi:
             name, sub = (parts[1] if len(parts) > 1 else None), parts[2:]
         method = request.method
         if method not in kind.methods:
-            return _json(405, {"error_msg": f"not supported `{method}` method for {kind.noun}"})
+            noun = kind.noun if kind.plural == "plugin_metadata" else kind.words
+            return _json(405, {"error_msg": f"not supported `{method}` method for {noun}"})
         if method == "GET":
             return await self._get(request, prefix, name)
         if method == "DELETE":
@@ -171,8 +172,10 @@ class AdminApi:
                 return web.Response(headers=_VERSION)
             case _:
                 schema = None
+        if schema is None and parts[0] == "schema" and parts[1:2] != ["plugins"]:
+            return _json(400, {"error_msg": f"not found schema: {parts[-1]}"})
         if schema is None:
-            return _json(404, {"error_msg": f"{parts[-1]} not found in the plugins list"})
+            return _json(404, {"error_msg": "plugin not found in subsystem http"})
         return _json(200, schema)
 
 

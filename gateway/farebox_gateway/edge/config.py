@@ -216,7 +216,7 @@ class EdgeConfig:
         for name, conf in confs.items():
             plugin = self._plugins[name]
             if plugin.authenticates or plugin.reads_consumer:
-                compiled[name] = plugin.compile(place, conf)
+                compiled[name] = plugin.compile(place, plugin.merge_defaults(place, conf))
             else:
                 extra[name] = conf
         return compiled, extra or None
@@ -265,11 +265,12 @@ class EdgeConfig:
         return _ordered(steps)
 
     def _compiled(self, confs: Mapping[str, Any]) -> dict[str, Step]:
-        return {
-            name: (self._plugins[name], self._plugins[name].compile("route", conf))
-            for name, conf in confs.items()
-            if not (conf.get("_meta") or {}).get("disable")
-        }
+        steps = {}
+        for name, conf in confs.items():
+            if not (conf.get("_meta") or {}).get("disable"):
+                plugin = self._plugins[name]
+                steps[name] = (plugin, plugin.compile("route", plugin.merge_defaults("route", conf)))
+        return steps
 
 
 def _ordered(steps: Sequence[Step]) -> list[Step]:

@@ -12,13 +12,11 @@ from typing import Any, Final
 
 from farebox_gateway.edge.schema import CheckedSchema
 
-ID_PATTERN: Final = r"^[a-zA-Z0-9-_.]+$"
-_ID: Final = {
-    "anyOf": [
-        {"type": "string", "minLength": 1, "maxLength": 64, "pattern": ID_PATTERN},
-        {"type": "integer", "minimum": 1},
-    ]
-}
+_ID_FORMS: Final = [
+    {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[a-zA-Z0-9-_.]+$"},
+    {"type": "integer", "minimum": 1},
+]
+_ID: Final = {"anyOf": _ID_FORMS}
 _DESC: Final = {"type": "string", "maxLength": 256}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 256}
 _LABELS: Final = {
@@ -26,7 +24,7 @@ _LABELS: Final = {
     "patternProperties": {".*": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"^\S+$"}},
 }
 _PLUGINS: Final = {"type": "object"}
-_HOST: Final = {"type": "string", "pattern": r"^\*?[0-9a-zA-Z-._\[\]:]+$"}
+_HOST: Final = {"type": "string", "pattern": r"^\*$|^\*?[0-9a-zA-Z-._\[\]:]+$"}
 _HOSTS: Final = {"type": "array", "items": _HOST, "minItems": 1, "uniqueItems": True}
 _WEIGHT: Final = {"type": "integer", "minimum": 0}
 _SECONDS: Final = {"type": "number", "exclusiveMinimum": 0}
@@ -74,6 +72,7 @@ _NODES: Final = {
         },
     ]
 }
+_NODES_GIVEN: Final = [{"required": ["nodes"]}]
 _UPSTREAM: Final[dict[str, Any]] = {
     "nodes": _NODES,
     "type": {"type": "string", "enum": ["roundrobin"], "default": "roundrobin"},
@@ -106,7 +105,7 @@ def _object(properties: dict[str, Any], *required: str, **more: Any) -> CheckedS
 _INLINE_UPSTREAM: Final = {
     "type": "object",
     "properties": _UPSTREAM,
-    "required": ["nodes"],
+    "oneOf": _NODES_GIVEN,
     "additionalProperties": False,
 }
 
@@ -129,7 +128,7 @@ class Kind:
 
 _ALL: Final = frozenset({"GET", "PUT", "POST", "PATCH", "DELETE"})
 _KINDS: Final = (
-    Kind("upstreams", "upstream", _object(_UPSTREAM, "nodes"), _ALL),
+    Kind("upstreams", "upstream", _object(_UPSTREAM, oneOf=_NODES_GIVEN), _ALL),
     Kind(
         "services",
         "service",
@@ -176,7 +175,12 @@ _KINDS: Final = (
                 "enable_websocket": {"type": "boolean"},
                 "status": {"type": "integer", "enum": [1, 0], "default": 1},
             },
-            anyOf=[{"required": ["uri"]}, {"required": ["uris"]}],
+            allOf=[{"oneOf": [{"required": ["uri"]}, {"required": ["uris"]}]}],
+            anyOf=[
+                {"required": [served, path]}
+                for path in ("uri", "uris")
+                for served in ("plugins", "upstream", "upstream_id", "service_id")
+            ],
         ),
         _ALL,
     ),
@@ -213,7 +217,7 @@ _KINDS: Final = (
         "credential",
         _object(
             {
-                "id": _ID,
+                "id": {"oneOf": _ID_FORMS},
                 "name": {"type": "string", "maxLength": 256},
                 "desc": _DESC,
                 "labels": _LABELS,

@@ -6,17 +6,15 @@ error that carries what the client is to read.
 
 import asyncio
 import copy
-import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from farebox_gateway.edge.kinds import ID_PATTERN, Kind
+from farebox_gateway.edge.kinds import Kind
 from farebox_gateway.edge.plugins.base import Place, Plugin
 from farebox_gateway.edge.schema import InvalidError
 from farebox_gateway.edge.store import Change, Path, Store
 
-_ID: Final = re.compile(ID_PATTERN.rstrip("$") + r"\Z")
 _FORBIDDEN: Final = ("create_time", "update_time")
 _PLACES: Final[Mapping[str, Place]] = {
     "consumers": "consumer",
@@ -107,14 +105,15 @@ class Resources:
     async def delete(self, kind: Kind, prefix: Path, name: str | None, *, force: bool) -> Path:
         """Delete a resource, a consumer together with its credentials."""
         if name is None:
-            raise _refused(f"missing {kind.words} {'name' if kind.plural == 'consumers' else 'id'}")
+            raise _refused(f"missing {kind.words} id")
         path = (*prefix, name)
         if self.store.get(path) is None:
             raise NotFoundError("Key not found")
         user = None if force else self.store.user_of(path)
         if user is not None:
             noun = {"routes": "route", "services": "service", "consumers": "consumer"}[user[0]]
-            raise _refused(f"can not delete this {kind.words}, {noun} [{user[1]}] is still using it now")
+            what = kind.words + (" directly" if kind.plural == "services" else "")
+            raise _refused(f"can not delete this {what}, {noun} [{user[1]}] is still using it now")
         changes = [Change(path, None)]
         if kind.plural == "consumers":
             members = self.store.table((*path, "credentials")) or {}
@@ -191,15 +190,10 @@ class Resources:
                 raise _refused(f"the property is forbidden:  {member}")
         value = dict(body)
         if kind.plural not in {"consumers", "plugin_metadata"}:
-            if not _ID.match(path[-1]) or len(path[-1]) > 64:
-                raise _refused(
-                    'property "id" validation failed: object matches none of the required', invalid=True
-                )
             value.setdefault("id", path[-1])
         if kind.plural == "consumers":
             value.setdefault("username", path[-1])
         self._check(kind, path, value)
-        value = kind.schema.merge_defaults(value)
         if kind.plural == "plugin_metadata":
             value.setdefault("id", path[-1])
         else:
@@ -219,7 +213,7 @@ class Resources:
         if kind.plural == "credentials" and self.store.get(path[:2]) is None:
             raise RefusedError(404, {"error_msg": "consumer not found"})
         if "plugins" in value:
-            value["plugins"] = self._check_plugins(kind, value)
+            self._check_plugins(kind, value)
         for member, plural, words in _REFERENCES:
             if member in value and self.store.get((plural, str(value[member]))) is None:
                 raise _refused(
@@ -229,22 +223,22 @@ class Resources:
         if kind.plural == "global_rules":
             self._check_global_rule(path, value)
 
-    def _check_plugins(self, kind: Kind, value: dict[str, Any]) -> dict[str, Any]:
+    def _check_plugins(self, kind: Kind, value: dict[str, Any]) -> None:
         place: Place = _PLACES.get(kind.plural, "route")
-        checked = {}
+        where = "invalid plugins configuration: " if place in {"consumer", "credential"} else ""
         for name, conf in value.get("plugins", {}).items():
             plugin = self._plugins.get(name)
             if plugin is None:
-                raise _refused(f"unknown plugin [{name}]")
+                raise _refused(f"{where}unknown plugin [{name}]")
             if kind.plural == "credentials" and not plugin.authenticates:
                 raise _refused("only supports auth type plugins in consumer credential")
             if not isinstance(conf, dict):
                 raise _refused(f"invalid plugin conf {conf!r} for plugin [{name}]")
             try:
-                checked[name] = plugin.check(place, conf)
+                plugin.check(place, conf)
             except InvalidError as error:
-                raise _refused(f"failed to check the configuration of plugin {name} err: {error}") from None
-        return checked
+                wrong = f"failed to check the configuration of plugin {name} err: {error}"
+                raise _refused(where + wrong) from None
 
     def _check_duplicates(self, path: Path, value: dict[str, Any]) -> None:
         if path[0] != "consumers":

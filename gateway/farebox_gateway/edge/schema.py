@@ -72,13 +72,20 @@ def _with_defaults(schema: Schema, value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(error: ValidationError) -> str:
-    text = _reason(error)
-    for step in reversed(error.absolute_path):
-        if isinstance(step, int):
-            text = f"failed to validate item {step + 1}: {text}"
-        else:
-            text = f'property "{step}" validation failed: {text}'
-    return text
+    """Return the reason, told from the outermost value inwards as APISIX's validator does."""
+    rules, steps = iter(error.absolute_schema_path), iter(error.absolute_path)
+    outer: list[str] = []
+    for rule in rules:
+        if rule == "properties":
+            outer.append(f'property "{next(rules)}" validation failed: ')
+            next(steps)
+        elif rule == "patternProperties":
+            outer.append(f'failed to validate {next(steps)} (matching "{next(rules)}"): ')
+        elif rule == "items":
+            outer.append(f"failed to validate item {int(next(steps)) + 1}: ")
+        elif rule == "allOf":
+            outer.append(f"allOf {int(next(rules)) + 1} failed: ")
+    return "".join(outer) + _reason(error)
 
 
 def _reason(error: ValidationError) -> str:
@@ -109,6 +116,7 @@ def _no_match(rule: Any, value: Any, schema: Any) -> str:
     del schema
     shown = str(rule)
     shown = shown.removesuffix(r"\Z") + "$" if shown.endswith(r"\Z") else shown
+    shown = shown.replace("\\", "\\\\")  # as Lua quotes a string
     return f'failed to match pattern "{shown}" with "{value}"'
 
 

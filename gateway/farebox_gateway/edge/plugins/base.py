@@ -42,11 +42,18 @@ class Plugin:
 
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Return the configuration with its defaults. Raises `InvalidError`."""
+        self._schema(place).check(conf)
+        return self.merge_defaults(place, conf)
+
+    def merge_defaults(self, place: Place, conf: dict[str, Any]) -> dict[str, Any]:
+        """Return a checked configuration with its defaults; what is stored is what was put, without them."""
+        return self._schema(place).merge_defaults(conf)
+
+    def _schema(self, place: Place) -> CheckedSchema:
         schema = self.schemas.get(place) or (None if self.authenticates else self.schemas.get("route"))
         if schema is None:
             raise InvalidError(f"{self.name} has no configuration on a {place}")
-        schema.check(conf)
-        return schema.merge_defaults(conf)
+        return schema
 
     def compile(self, place: Place, conf: dict[str, Any]) -> Any:
         """Return what the phases get instead of the raw configuration."""
