@@ -11,7 +11,7 @@ import traceback
 
 import click
 
-from farebox_cli.environment import installed
+from farebox_cli.environment import adopt
 from farebox_cli.errors import CommandError, Exit, explain
 from farebox_cli.registry import COMMANDS
 
@@ -85,7 +85,7 @@ def run(argv: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script: the one place that looks at the environment."""
-    os.environ.update(installed(os.environ))
+    adopt(os.environ)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -29,7 +29,9 @@ class FolderDelivery:
         self._folder = folder
         self._numbers = itertools.count()
 
-    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
+        self, _server: SMTP, _session: Session, envelope: Envelope
+    ) -> str:
         """Accept the mail once it is on disk."""
         content = envelope.original_content or b""
         heads = [f"X-Envelope-From: {envelope.mail_from}"]

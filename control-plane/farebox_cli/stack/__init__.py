@@ -10,13 +10,14 @@ The demo and the tests use the same code in a folder of their own:
 Start it from the main thread, and keep its event loop running: it restarts what dies.
 """
 
-from farebox_cli.stack.configuration import Addresses, StackOptions
+from farebox_cli.stack.configuration import Addresses, ConfigurationError, StackOptions
 from farebox_cli.stack.running import Stack, running_stack
 from farebox_cli.stack.state import StackState, read_state
 from farebox_cli.stack.supervisor import MemberFailedError
 
 __all__ = [
     "Addresses",
+    "ConfigurationError",
     "MemberFailedError",
     "Stack",
     "StackOptions",

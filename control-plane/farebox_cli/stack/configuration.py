@@ -26,7 +26,7 @@ class StackOptions:
     """How to run the stack. `variables` are settings (`FAREBOX_…`) that win over what we would choose.
 
     `ports` "stable" takes the well-known ones where they are free; "free" disturbs nobody. `demo` registers
-    the sample API as the route `messages`.
+    the sample API as the route `messages`. `log_format` is how the programs write: "json" or "console".
     """
 
     home: Path
@@ -34,6 +34,7 @@ class StackOptions:
     variables: Mapping[str, str] = field(default_factory=dict)
     postgres_settings: Mapping[str, str] = field(default_factory=dict)
     demo: bool = True
+    log_format: str = "json"
 
     @property
     def external_database(self) -> bool:

@@ -16,13 +16,17 @@ ROLE_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-async def database_urls(superuser_url: str, *, database: str, passwords: Mapping[str, str]) -> dict[str, str]:
-    """Make the roles and the database if they are missing; return each role's URL under its variable."""
-    urls = await asyncio.to_thread(
-        migrations.bootstrap, superuser_url, database=database, passwords=passwords
-    )
+def urls_by_variable(urls: migrations.DatabaseUrls) -> dict[str, str]:
+    """Each role's URL under the setting that programs read it from."""
     by_role = {migrations.APP: urls.app, migrations.WORKER: urls.worker, migrations.OWNER: urls.owner}
     return {ROLE_VARIABLES[role]: url for role, url in by_role.items()}
+
+
+async def database_urls(superuser_url: str, *, database: str, passwords: Mapping[str, str]) -> dict[str, str]:
+    """Make the roles and the database if they are missing; return each role's URL under its setting."""
+    return urls_by_variable(
+        await asyncio.to_thread(migrations.bootstrap, superuser_url, database=database, passwords=passwords)
+    )
 
 
 async def migrate(owner_url: str) -> None:

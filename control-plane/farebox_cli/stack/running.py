@@ -117,8 +117,9 @@ class _Start:
         kept = Secrets.kept_or_new(recorded, first_steps.ROLE_VARIABLES)
         services = await self._servers(kept)
         settings = variables(self._options, self._where, self._ports, kept, services=services)
-        ours = {name: value for name, value in settings.items() if name not in self._options.variables}
-        environment.write(environment.env_file(self._home), ours)
+        given = self._options.variables
+        chosen = {name: value for name, value in settings.items() if name not in given}
+        environment.write(environment.env_file(self._home), chosen, given)
         await self._programs(settings, "mail", "upstream")
         await first_steps.migrate(settings["FAREBOX_DATABASE_OWNER_URL"])
         await self._programs(settings, "worker", "collect")
@@ -152,7 +153,11 @@ class _Start:
         return urls
 
     async def _programs(self, settings: Mapping[str, str], *names: str) -> None:
-        surroundings = {**_surroundings(), "PYTHONUNBUFFERED": "1"}
+        surroundings = {
+            **_surroundings(),
+            "PYTHONUNBUFFERED": "1",
+            "FAREBOX_LOG_FORMAT": self._options.log_format,
+        }
         all_of_it, for_edge = {**surroundings, **settings}, {**surroundings, **for_the_edge(settings)}
         ports = self._ports
         every_program = (

@@ -137,19 +137,23 @@ def test_ctrl_c_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_come_from_the_environment_before_the_file(tmp_path: Path) -> None:
     """A variable of the environment wins over the installation's file; without it the file's value holds."""
     (tmp_path / ".farebox").mkdir()
-    environment.write(
-        tmp_path / ".farebox" / "env", {"FAREBOX_WEB_PORT": "1111", "FAREBOX_MAIL_FROM": "A <a@b.example>"}
-    )
-    assert environment.installed({"FAREBOX_WEB_PORT": "2222"}) == {"FAREBOX_MAIL_FROM": "A <a@b.example>"}
+    recorded = {"FAREBOX_WEB_PORT": "1111", "FAREBOX_MAIL_FROM": "A <a@b.example>"}
+    environment.write(tmp_path / ".farebox" / "env", recorded, {"FAREBOX_ISSUER": "Acme"})
+    environ = {"FAREBOX_WEB_PORT": "2222"}
+    environment.adopt(environ)
+    assert environ["FAREBOX_WEB_PORT"] == "2222"
+    assert environ["FAREBOX_MAIL_FROM"] == "A <a@b.example>"
+    assert environ["FAREBOX_ISSUER"] == "Acme"
     elsewhere = {"FAREBOX_HOME": str(tmp_path / "nothing-here")}
-    assert environment.installed(elsewhere) == {}
+    environment.adopt(elsewhere)
+    assert "FAREBOX_MAIL_FROM" not in elsewhere
 
 
 def test_the_installation_file_is_private_and_a_shell_can_source_it(tmp_path: Path) -> None:
     """Secrets with quotes and spaces come back exact, from us and from `sh`; only the owner may read them."""
     path = tmp_path / "env"
     variables = {"FAREBOX_A": 'it\'s "quoted" $HOME #x', "FAREBOX_B": "", "FAREBOX_C": "ü"}
-    environment.write(path, variables)
+    environment.write(path, variables, {})
     assert environment.read(path) == variables
     assert path.stat().st_mode & 0o777 == 0o600
     sourced = subprocess.run(
@@ -166,10 +170,14 @@ def test_a_file_that_was_edited_by_hand_is_read_as_far_as_it_makes_sense(tmp_pat
     assert environment.read(tmp_path / "none") == {}
 
 
-def test_a_sourced_file_does_not_count_as_given_by_a_person(tmp_path: Path) -> None:
-    """Variables that repeat the file are the installation's; one that differs was set by a person."""
-    environment.write(tmp_path / "env", {"FAREBOX_A": "1", "FAREBOX_B": "2"})
-    assert environment.given({"FAREBOX_A": "1", "FAREBOX_B": "3", "PATH": "/bin"}, tmp_path) == {
-        "FAREBOX_B": "3",
-        "PATH": "/bin",
-    }
+def test_only_what_a_person_exported_counts_as_given(tmp_path: Path) -> None:
+    """Our own lines do not, adopted or sourced; what was exported at the last start counts if it is again."""
+    home = tmp_path / ".farebox"
+    home.mkdir()
+    environment.write(
+        home / "env", {"FAREBOX_A": "1", "FAREBOX_B": "2"}, {"FAREBOX_C": "3", "FAREBOX_D": "4"}
+    )
+    environ = {"FAREBOX_A": "1", "FAREBOX_B": "changed", "FAREBOX_C": "3", "FAREBOX_HOME": str(home)}
+    environment.adopt(environ)
+    assert environ["FAREBOX_D"] == "4"
+    assert environment.given(environ, home) == {"FAREBOX_B": "changed", "FAREBOX_C": "3"}
