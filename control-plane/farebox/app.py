@@ -6,7 +6,7 @@ weak token secret or a database role that could pass row security by.
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 from redis.asyncio import Redis
@@ -18,7 +18,8 @@ from farebox.admin import views as admin
 from farebox.billing import views as billing
 from farebox.clock import Clock, SystemClock
 from farebox.db import Database
-from farebox.endpoints import Endpoint, route
+from farebox.endpoints import Endpoints, route
+from farebox.html import style
 from farebox.keys import views as keys
 from farebox.metrics import Metrics
 from farebox.middlewares import edge
@@ -28,12 +29,13 @@ from farebox.rate_limits import RateLimiter
 from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, SETTINGS, TOKENS
 from farebox.settings import Settings
 from farebox.subscriptions import views as subscriptions
+from farebox.users import pages
 from farebox.users import views as users
 from farebox.users.passwords import LeakedPasswords, Passwords
 from farebox.users.tokens import Tokens
 from farebox.web import MAX_BODY_BYTES
 
-ENDPOINTS: Final[tuple[Endpoint[Any, Any, Any], ...]] = (
+ENDPOINTS: Final[Endpoints] = (
     *users.ENDPOINTS,
     *organizations.ENDPOINTS,
     *keys.ENDPOINTS,
@@ -62,6 +64,8 @@ def make_app(settings: Settings, *, clock: Clock | None = None) -> web.Applicati
     app.add_routes([route(declared) for declared in ENDPOINTS])
     app.add_routes(status.ROUTES)
     app.add_routes(reference.routes(ENDPOINTS))
+    app.add_routes(pages.ROUTES)
+    app.router.add_get("/api/docs/style.css", style)
     return app
 
 

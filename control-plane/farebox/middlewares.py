@@ -117,6 +117,7 @@ def _refuse(request: web.Request, refusal: Refusal, request_id: str) -> web.Resp
 def _set_headers(request: web.Request, response: web.StreamResponse, request_id: str) -> None:
     headers = response.headers
     headers["X-Request-Id"] = request_id
+    headers[hdrs.SERVER] = "farebox"
     for name, value in _SECURITY_HEADERS.items():
         headers[name] = value
     headers.setdefault("Content-Security-Policy", _NO_CONTENT)

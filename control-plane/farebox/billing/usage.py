@@ -17,6 +17,7 @@ from farebox.fields import Future, Instant, Nothing, QueryInput, View
 from farebox.keys.model import ApiKey
 from farebox.organizations.permissions import Permission, allows
 from farebox.problems import Refusal
+from farebox.subscriptions.periods import BUCKET_SECONDS
 from farebox.subscriptions.present import Present, present
 from farebox.usage import service
 from farebox.usage.quantities import NOTHING, Summary
@@ -135,9 +136,8 @@ async def stats(call: Call[Nothing, Nothing]) -> Answer[StatsView]:
     """Shows what the running period has used so far, and how much of the quota is left."""
     here = await present(call.session, call.organization_id, wall=call.now)
     keys = await _keys(call, None)
-    found = await service.summary(
-        call.session, call.organization_id, here.period.start, here.period.end, keys=keys, breakdowns=()
-    )
+    start, end = _stretch(UsageQuery(), here)
+    found = await service.summary(call.session, call.organization_id, start, end, keys=keys, breakdowns=())
     counted = select(func.count()).where(
         ApiKey.organization_id == call.organization_id, ApiKey.state == "active"
     )
@@ -155,20 +155,25 @@ async def stats(call: Call[Nothing, Nothing]) -> Answer[StatsView]:
         billable_units=found.quantities.billable.units,
         refused_requests=sum(outcomes.get(name, NOTHING).requests for name in refused),
         failed_requests=outcomes.get("upstream_error", NOTHING).requests,
-        quota=_quota(here, found, whole=keys is None),
+        quota=await _quota(call, here) if keys is None else None,
     )
     return Answer(view, "Numbers of the running period.")
 
 
-def _quota(here: Present, found: Summary, *, whole: bool) -> QuotaUse | None:
-    if here.quota is None or not whole:
+async def _quota(call: Call[Any, Any], here: Present) -> QuotaUse | None:
+    if here.quota is None:
         return None
-    units, used = int(here.quota["units"]), found.quantities.billable.units
+    units, used = int(here.quota["units"]), 0
+    if here.period_id is not None:
+        counted = await service.quantities_for_periods(call.session, [here.period_id])
+        used = counted[here.period_id].billable.units
     return QuotaUse(units=units, kind=here.quota["kind"], used=used, remaining=max(0, units - used))
 
 
 def _stretch(query: UsageQuery, here: Present) -> tuple[datetime, datetime]:
-    start, end = query.start or here.period.start, query.end or here.period.end
+    # A period may begin within a quarter hour; what was counted in that quarter is shown whole.
+    begin = here.period.start - timedelta(seconds=here.period.start.timestamp() % BUCKET_SECONDS)
+    start, end = query.start or begin, query.end or here.period.end
     if end <= start:
         raise invalid("end", "must lie after start")
     if end - start > LONGEST:
