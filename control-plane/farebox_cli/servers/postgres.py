@@ -211,6 +211,18 @@ def embedded_postgres(
 def _unprivileged() -> Identity | None:
     """PostgreSQL refuses to run as root; `nobody` exists everywhere and owns nothing."""
     if os.geteuid() != 0:
+        _refuse_the_nameless()
         return None
     nobody = pwd.getpwnam("nobody")
     return Identity(uid=nobody.pw_uid, gid=nobody.pw_gid)
+
+
+def _refuse_the_nameless() -> None:
+    """PostgreSQL looks its user up by number and ends if there is no name, as in `docker run --user 1000`."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise ServerStartError(
+            f"PostgreSQL needs a user with a name, and number {os.geteuid()} has none in /etc/passwd. Run as "
+            "one that has (root will do), or set FAREBOX_DATABASE_URL to a PostgreSQL of your own."
+        ) from None
