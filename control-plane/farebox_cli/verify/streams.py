@@ -91,3 +91,13 @@ def without(hole: tuple[int, int], declared: list[tuple[int, int]]) -> list[tupl
     if first <= last:
         left.append((first, last))
     return left
+
+
+def overlap(ranges: list[tuple[int, int]], others: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return what both lists of ranges hold. Both ends of every range are included."""
+    return [
+        (max(first, other_first), min(last, other_last))
+        for first, last in ranges
+        for other_first, other_last in others
+        if first <= other_last and other_first <= last
+    ]

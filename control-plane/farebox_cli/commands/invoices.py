@@ -1,0 +1,310 @@
+"""`farebox bill`, `invoice`, `rate` and `verify`: closing periods, showing invoices, pricing, checking."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from farebox_cli.errors import CommandError, Exit
+from farebox_cli.invoice_tables import invoice_tables, summary, working
+from farebox_cli.output import Table, emit, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from farebox.db import Database
+    from farebox.invoices.service import InvoiceView
+    from farebox.settings import Settings
+    from farebox_worker.billing import BillingReport
+
+T = TypeVar("T")
+
+
+@click.group("bill")
+def bill() -> None:
+    """Close billing periods and make their invoices."""
+
+
+@bill.command("run")
+@click.option(
+    "--until",
+    metavar="TIME",
+    help="Close only what has ended by this time (RFC 3339; UTC if it names no offset). Default: now.",
+)
+@json_option
+@click.pass_obj
+def run(settings: "Settings", *, until: str | None, as_json: bool) -> int:
+    """Close every period whose lines are all in, and make one invoice for each.
+
+    A period waits until every active gateway node has been read past its end and the grace; the report says
+    which node is waited for. Running it twice, or twice at once, changes nothing. Exit code 1 if an
+    organization could not be billed.
+    """
+    from farebox.clock import SystemClock
+    from farebox_worker import billing
+
+    instant = None if until is None else _instant(until)
+
+    async def work(database: "Database") -> "BillingReport":
+        return await billing.run(database, settings, SystemClock(), until=instant)
+
+    report = asyncio.run(_with_database(settings, work))
+    rows = [
+        ("periods begun", report.rolled),
+        ("invoices finalized", report.finalized),
+        ("numbers", f"{report.first_number} to {report.last_number}" if report.first_number else None),
+        *((f"total {currency}", _money(currency, minor)) for currency, minor in report.totals.items()),
+        ("corrections", report.corrections),
+        ("parked for a person", report.parked),
+        ("overtaken meanwhile", report.overtaken),
+        *(
+            (f"periods waiting: {each.reason}", f"{each.periods} {' '.join(each.nodes)}")
+            for each in report.waiting
+        ),
+    ]
+    emit(report, as_json=as_json, tables=Table(("what", "how many"), rows))
+    for failure in report.failures:
+        say(f"{failure.organization} could not be billed: {failure.reason}")
+    return Exit.PROBLEM if report.failures else Exit.OK
+
+
+@click.group("invoice")
+def invoice() -> None:
+    """Invoices: list, show, export with proof, finalize what was parked."""
+
+
+@invoice.command("list")
+@click.argument("organization", required=False)
+@click.option(
+    "--state", type=click.Choice(("parked", "finalized", "paid", "overdue", "void")), help="Only these."
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option("--after", metavar="INVOICE", help="Go on after this invoice: its id.")
+@json_option
+@click.pass_obj
+def list_(
+    settings: "Settings",
+    *,
+    organization: str | None,
+    state: str | None,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+) -> None:
+    """List invoices, newest first: of one ORGANIZATION (org_…), or of all."""
+    from farebox import ids
+    from farebox.invoices import service
+
+    async def work(session: "AsyncSession") -> service.Page:
+        return await service.page(
+            session,
+            None if organization is None else await _organization(session, organization),
+            limit=limit,
+            after=None if after is None else ids.decode("inv", after),
+            state=state,
+        )
+
+    page = _read(settings, work)
+    rows = [
+        (
+            view.number,
+            view.state,
+            view.period_start.date(),
+            view.period_end.date(),
+            view.total,
+            view.public_id,
+        )
+        for view in page.invoices
+    ]
+    following = None if page.after is None else ids.encode("inv", page.after)
+    emit(
+        {"invoices": [summary(view) for view in page.invoices], "after": following},
+        as_json=as_json,
+        tables=Table(
+            ("number", "state", "from", "to", "total", "id"),
+            rows,
+            note=None if following is None else f"There are more: --after {following}",
+        ),
+    )
+
+
+@invoice.command("show")
+@click.argument("name", metavar="INVOICE")
+@click.option("--proof", is_flag=True, help="Export the invoice with everything that proves it, as JSON.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the proof to this file instead of standard output.",
+)
+@json_option
+@click.pass_obj
+def show(settings: "Settings", *, name: str, proof: bool, output: Path | None, as_json: bool) -> None:
+    """Show an INVOICE by its number (FB-000001) or its id (inv_…)."""
+    from farebox.invoices import service
+
+    if output is not None and not proof:
+        raise click.UsageError("--output goes with --proof")
+
+    async def work(session: "AsyncSession") -> tuple["InvoiceView", dict[str, Any]]:
+        view = await service.find(session, name)
+        return view, await service.export(session, view.id)
+
+    view, exported = _read(settings, work)
+    if not proof:
+        emit(exported["invoice"], as_json=as_json, tables=invoice_tables(view, exported))
+    elif output is None:
+        print_json(exported)
+    else:
+        output.write_text(json.dumps(exported, indent=2, ensure_ascii=False) + "\n")
+        say(f"{output}: invoice {view.number} with its proof; `farebox verify {output} --lines …` checks it.")
+
+
+@invoice.command("finalize")
+@click.argument("name", metavar="INVOICE")
+@click.pass_obj
+def finalize(settings: "Settings", *, name: str) -> None:
+    """Finalize an INVOICE (inv_…) that was parked, after a person has looked at it."""
+    from farebox.clock import SystemClock
+    from farebox.invoices import service
+    from farebox.invoices.states import TransitionError
+
+    async def work(session: "AsyncSession") -> str:
+        view = await service.find(session, name)
+        return await service.finalize(session, view.id, now=SystemClock().now())
+
+    try:
+        say(f"Finalized as {_read(settings, work)}.")
+    except TransitionError as error:
+        raise CommandError(str(error)) from None
+
+
+@click.command("rate")
+@click.option(
+    "--charge",
+    "path",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON: one charge, or a list of charges (docs/billing.md).",
+)
+@click.option("--units", required=True, help="How many units, such as 15000 or 0.5.")
+@click.option("--currency", default="USD", show_default=True, help="ISO 4217.")
+@json_option
+def rate(*, path: Path, units: str, currency: str, as_json: bool) -> None:
+    """Price a quantity: the rater as a tool, tier by tier."""
+    from farebox.invoices import charges, rating
+    from farebox.money import CurrencyError, Money
+
+    try:
+        document = json.loads(path.read_bytes())
+        parsed = charges.parse(document) if isinstance(document, list) else (charges.parse_one(document),)
+        lines = rating.rate(parsed, Decimal(units), currency)
+    except InvalidOperation:
+        raise CommandError(f"--units: {units!r} is no decimal number", exit_code=Exit.USAGE) from None
+    except (charges.ChargeError, rating.RatingError, CurrencyError) as error:
+        raise CommandError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{path} is no JSON: {error}") from None
+    total = sum((line.amount for line in lines), Money(currency, 0))
+    data = {
+        "currency": currency,
+        "units": rating.plain(Decimal(units)),
+        "lines": [
+            {"code": line.code, "amount_minor": line.amount.minor, "amount": f"{line.amount.decimal:f}"}
+            | line.explain()
+            for line in lines
+        ],
+        "total_minor": total.minor,
+    }
+    emit(data, as_json=as_json, tables=working(lines, str(total)))
+
+
+@click.command("verify")
+@click.argument("path", metavar="INVOICE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--lines",
+    "paths",
+    required=True,
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="A raw log file, plain or gzipped, or a folder of them; give it as often as needed.",
+)
+@click.argument("more", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@json_option
+def verify(*, path: Path, paths: tuple[Path, ...], more: tuple[Path, ...], as_json: bool) -> int:
+    """Derive an INVOICE again from raw usage lines, with no database and an independent rater.
+
+    INVOICE is what `farebox invoice show --proof` wrote. Files are known by their content, so their names do
+    not matter. Exit code 0: equal to the minor unit; 1: something differs, and the report names it; 2: it
+    cannot be checked, and the report names the files that are missing.
+    """
+    from farebox_cli.verify.report import verify as check
+
+    report = check(path, [*paths, *more])
+    if as_json:
+        print_json(report.as_json())
+    else:
+        for line in report.as_text():
+            click.echo(line)
+    return report.exit_code
+
+
+async def _with_database(settings: "Settings", work: Callable[["Database"], Awaitable[T]]) -> T:
+    from farebox.db import Database
+
+    url = settings.database_worker_url.get_secret_value()
+    if not url:
+        raise CommandError(
+            "FAREBOX_DATABASE_WORKER_URL is not set; run this where `farebox up` runs, or export it.",
+            exit_code=Exit.USAGE,
+        )
+    database = Database(url, pool_size=2)
+    try:
+        return await work(database)
+    finally:
+        await database.close()
+
+
+def _read(settings: "Settings", work: Callable[["AsyncSession"], Awaitable[T]]) -> T:
+    async def inside(database: "Database") -> T:
+        async with database.transaction() as session:
+            return await work(session)
+
+    return asyncio.run(_with_database(settings, inside))
+
+
+async def _organization(session: "AsyncSession", name: str) -> Any:
+    from sqlalchemy import select
+
+    from farebox import ids
+    from farebox.organizations.model import Organization
+
+    try:
+        public = ids.strip("org", name)
+    except ids.MalformedIdError as error:
+        raise CommandError(str(error), exit_code=Exit.USAGE) from None
+    found = await session.scalar(select(Organization.id).where(Organization.public_id == public))
+    if found is None:
+        raise CommandError(f"There is no organization {name}.")
+    return found
+
+
+def _instant(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is no time; write it as 2026-12-01T00:00:00Z", param_hint="--until"
+        ) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _money(currency: str, minor: int) -> str:
+    from farebox.money import Money
+
+    return str(Money(currency, minor))
