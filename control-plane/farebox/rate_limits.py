@@ -88,7 +88,7 @@ class RateLimiter:
         self._metrics.rate_limiter_away.inc()
         if may_pass_uncounted:
             return Allowance(True, limit, limit, WINDOW)
-        return self._local.take(caller, limit, time.time())
+        return self._local.take(caller, limit, time.monotonic())
 
     async def answers(self) -> bool:
         """Tell whether Redis answers now."""
@@ -122,7 +122,7 @@ class LocalWindow:
         self._counts: OrderedDict[str, tuple[int, int]] = OrderedDict()
 
     def take(self, caller: str, limit: int, now: float) -> Allowance:
-        """Count one request at the Unix time `now`."""
+        """Count one request at `now`, in seconds of any clock that never runs backwards."""
         slot = int(now // WINDOW)
         known_slot, used = self._counts.get(caller, (slot, 0))
         used = used if known_slot == slot else 0

@@ -1,17 +1,17 @@
 """From registering to the first key."""
 
 from sqlalchemy import select
+from tests.support.api_client import PASSWORD, Api
 
 from farebox.clock import ManualClock
 from farebox.db import Database
 from farebox.keys.model import ApiKey
 from farebox.outbox import OutboxRow
 from farebox_contract import keys
-from tests.integration.api.client import PASSWORD, Api
 
 
 async def test_registering_gives_a_working_account(api: Api, worker: Database, clock: ManualClock) -> None:
-    """One request makes user, organization, ownership and free plan; the mail and the gateway follow by outbox."""
+    """One request makes user, organization, ownership and free plan; mail and gateway follow by outbox."""
     ada = await api.sign_up()
     me = (await api.get("/auth/me", by=ada)).data
     assert me["user"]["email"] == "ada@example.com"
@@ -22,7 +22,9 @@ async def test_registering_gives_a_working_account(api: Api, worker: Database, c
         "role": "owner",
     }
     async with worker.transaction() as session:
-        jobs = [(row.job, row.payload) for row in await session.scalars(select(OutboxRow).order_by(OutboxRow.id))]
+        jobs = [
+            (row.job, row.payload) for row in await session.scalars(select(OutboxRow).order_by(OutboxRow.id))
+        ]
     assert jobs[0] == ("mail.send", {"template": "verify_email", "to": "ada@example.com", "context": {}})
     assert jobs[1][0] == "gateway.sync"
 

@@ -1,0 +1,142 @@
+"""Rows that other parts of the system would have made: usage, invoices, memberships."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from tests.support.api_client import Person
+
+from farebox import ids
+from farebox.db import Database
+from farebox.gateways.model import Gateway, GatewayOrganization
+from farebox.invoices.model import Invoice, InvoiceLine
+from farebox.organizations.model import Membership, Organization, TestClockOffset
+from farebox.subscriptions.model import BillingPeriod, Subscription
+from farebox.usage.model import UsageDimension, UsageRollup, UsageStatement
+
+
+async def organization_uuid(worker: Database, person: Person) -> UUID:
+    """Return the organization's id as the database has it."""
+    async with worker.transaction() as session:
+        found = await session.scalar(
+            select(Organization.id).where(Organization.public_id == person.organization_id[4:])
+        )
+    assert found is not None
+    return found
+
+
+async def join(worker: Database, person: Person, organization: UUID, role: str) -> None:
+    """Make a person a member."""
+    async with worker.transaction() as session:
+        session.add(Membership(organization_id=organization, user_id=person.user_uuid, role=role))
+
+
+async def enforced(worker: Database, organization: UUID, revision: int) -> None:
+    """Have the gateway report that it has applied a revision."""
+    async with worker.transaction() as session:
+        gateway = (await session.scalars(select(Gateway.id))).one()
+        await session.merge(
+            GatewayOrganization(gateway_id=gateway, organization_id=organization, applied_revision=revision)
+        )
+
+
+async def usage(
+    worker: Database,
+    organization: UUID,
+    at: datetime,
+    *,
+    key: str,
+    requests: int,
+    route: str = "messages",
+    outcome: str = "served",
+    status: int = 200,
+    environment: str = "live",
+) -> None:
+    """Count requests of one key (its id as `key_…`) in the quarter hour of `at`."""
+    async with worker.transaction() as session:
+        row = (
+            await session.execute(
+                select(Organization.public_id, Subscription.id, Subscription.public_id)
+                .join(Subscription, Subscription.organization_id == Organization.id)
+                .where(Organization.id == organization, Subscription.state == "active")
+            )
+        ).one()
+        dimension = UsageDimension(
+            organization_id=organization,
+            subscription_id=row[1],
+            org=row[0],
+            sub=row[2],
+            key=key.removeprefix("key_"),
+            plan_group="free-1",
+            route=route,
+            environment=environment,
+            outcome=outcome,
+            status=status,
+        )
+        session.add(dimension)
+        await session.flush()
+        session.add(
+            UsageRollup(
+                dimension_id=dimension.id,
+                bucket=int(at.timestamp()) // 900 * 900,
+                organization_id=organization,
+                requests=requests,
+                units=requests,
+                bytes_in=0,
+                bytes_out=0,
+                microseconds=0,
+            )
+        )
+
+
+async def invoice(worker: Database, organization: UUID, *, number: str, at: datetime, minor: int) -> str:
+    """Write a finalized invoice with one line; returns its public id."""
+    invoice_id, statement_id = ids.uuid7(), ids.uuid7()
+    async with worker.transaction() as session:
+        period = (
+            await session.scalars(
+                select(BillingPeriod).where(BillingPeriod.organization_id == organization).limit(1)
+            )
+        ).one()
+        session.add(UsageStatement(id=statement_id, body={}, digest=b"\0" * 32))
+        await session.flush()
+        made = Invoice(
+            id=invoice_id,
+            organization_id=organization,
+            subscription_id=period.subscription_id,
+            period_id=period.id,
+            issuer="Farebox",
+            currency="USD",
+            period_start=at,
+            period_end=at + timedelta(days=1),
+            subtotal_minor=minor,
+            tax_minor=0,
+            total_minor=minor,
+            snapshot={},
+            statement_id=statement_id,
+            created_at=at,
+        )
+        session.add(made)
+        await session.flush()
+        session.add(
+            InvoiceLine(
+                id=ids.uuid7(),
+                organization_id=organization,
+                invoice_id=invoice_id,
+                position=1,
+                charge_code="base",
+                description="Base",
+                quantity=1,
+                amount_minor=minor,
+                detail={},
+            )
+        )
+        await session.flush()
+        made.state, made.number, made.finalized_at = "finalized", number, at
+    return ids.encode("inv", invoice_id)
+
+
+async def clock_offset(worker: Database, organization: UUID, at: datetime) -> None:
+    """Give an organization a test clock that runs with the wall's."""
+    async with worker.transaction() as session:
+        session.add(TestClockOffset(organization_id=organization, began_at=at, offset_ms=0))
