@@ -28,7 +28,7 @@ from farebox.db import Base
 
 class Node(Base):
     """A gateway node with a usage log. A period closes once every active node has stood at its log's end
-    later than the period's end plus grace: `read_to_end_at`, wall time.
+    later than the period's end plus grace: `read_to_end_at`, wall time. `last_error` says what hinders it.
     """
 
     __tablename__ = "nodes"
@@ -41,17 +41,20 @@ class Node(Base):
     read_to_end_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
     retired_note: Mapped[str | None]
+    last_error: Mapped[str | None]
 
 
 class UsageFile(Base):
     """A log file by what it is, not by its name: device, inode and the SHA-256 of its first line.
 
     `read_offset` is committed together with what was read. `ended` files are rotated away and read whole.
+    A file that was cut and went on keeps its first line: it is read again as the next `generation`, of which
+    an earlier one had read what lies before `recounted_to`.
     """
 
     __tablename__ = "usage_files"
     __table_args__ = (
-        UniqueConstraint("node_code", "fingerprint"),
+        UniqueConstraint("node_code", "fingerprint", "generation"),
         CheckConstraint("state IN ('open', 'ended')", name="state"),
     )
 
@@ -60,6 +63,8 @@ class UsageFile(Base):
     device: Mapped[int] = mapped_column(BigInteger)
     inode: Mapped[int] = mapped_column(BigInteger)
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    generation: Mapped[int] = mapped_column(server_default="1")
+    recounted_to: Mapped[int] = mapped_column(BigInteger, server_default="0")
     path: Mapped[str]
     read_offset: Mapped[int] = mapped_column(BigInteger, server_default="0")
     state: Mapped[str] = mapped_column(server_default="open")

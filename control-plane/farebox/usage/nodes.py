@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from farebox.usage.model import Node
+from farebox.usage.model import Node, UsageFile
 
 
 class UnknownNodeError(LookupError):
@@ -20,7 +20,8 @@ class UnknownNodeError(LookupError):
 @dataclass(frozen=True, slots=True)
 class NodeReport:
     """A node as last reported. `read_to_end_at`: when (wall time) its collector last stood at the end of
-    every live log file; what the node logged before that instant is counted.
+    every live log file; what the node logged before that instant is counted. `last_error`: what keeps it from
+    reading on, or None.
     """
 
     code: str
@@ -30,6 +31,7 @@ class NodeReport:
     read_to_end_at: datetime | None
     retired_at: datetime | None
     retired_note: str | None
+    last_error: str | None
 
 
 async def nodes(session: AsyncSession) -> list[NodeReport]:
@@ -44,6 +46,7 @@ async def nodes(session: AsyncSession) -> list[NodeReport]:
             row.read_to_end_at,
             row.retired_at,
             row.retired_note,
+            row.last_error,
         )
         for row in rows
     ]
@@ -65,7 +68,8 @@ async def behind(session: AsyncSession, instant: datetime) -> list[str]:
 async def retire(session: AsyncSession, code: str, *, note: str, now: datetime) -> NodeReport:
     """Give up on a dead node, so that periods close without it; invoices name it and the note.
 
-    A collector that starts for this node again makes it active again. Raises `UnknownNodeError`.
+    Its files that were not read to their end are given up too. A collector that starts for this node makes
+    it active again. Raises `UnknownNodeError`.
     """
     changed = await session.execute(
         update(Node)
@@ -75,4 +79,9 @@ async def retire(session: AsyncSession, code: str, *, note: str, now: datetime) 
     )
     if changed.first() is None and await session.get(Node, code) is None:
         raise UnknownNodeError(f"there is no node {code!r}; `farebox node list` shows those there are")
+    await session.execute(
+        update(UsageFile)
+        .where(UsageFile.node_code == code, UsageFile.state == "open")
+        .values(state="ended", ended_at=now)
+    )
     return next(report for report in await nodes(session) if report.code == code)

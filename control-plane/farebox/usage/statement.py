@@ -60,7 +60,7 @@ async def completeness(
     Plain JSON:
     `{"version": 1, "taken_at", "since", "until",
     "nodes": [{"code", "state", "registered_at", "reported_at", "read_to_end_at", "retired_at",
-    "retired_note"}],
+    "retired_note", "last_error"}],
     "streams": [{"node", "boot", "worker", "highest", "gaps": [[first, last], …], "first_at", "last_at"}],
     "missing_lines", "quarantined",
     "unknown_organization": {"requests", "units"}, "unauthenticated": {"requests", "units"},
@@ -102,6 +102,7 @@ def _node(row: Any) -> dict[str, Any]:
         "read_to_end_at": _instant(row.read_to_end_at),
         "retired_at": _instant(row.retired_at),
         "retired_note": row.retired_note,
+        "last_error": row.last_error,
     }
 
 

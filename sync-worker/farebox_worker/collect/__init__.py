@@ -1,0 +1,1 @@
+"""The collector: a line of a gateway's log becomes usage, exactly once."""
