@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector
-
 from tests.gateway.harness import (
     ADMIN_KEY,
     FOREIGN_ADMIN_URL,

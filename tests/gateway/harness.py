@@ -1,7 +1,7 @@
-"""What the gateway's tests stand on: a gateway process, an upstream that tells what it saw, and a client of both.
+"""What the gateway's tests stand on: a gateway process, an upstream that tells what it saw, and clients.
 
-The gateway is another process, as in production, so that it can be killed; the upstream and the client live in
-the test's own loop. With FAREBOX_TEST_GATEWAY_ADMIN_URL, …_DATA_URL and …_ADMIN_KEY set, the contract tests
+The gateway is another process, as in production, so that it can be killed; upstream and client live in the
+test's own loop. With FAREBOX_TEST_GATEWAY_ADMIN_URL, …_DATA_URL and …_ADMIN_KEY set, the contract tests
 run unchanged against that gateway instead.
 """
 
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import ClientResponse, ClientSession, WSMsgType, web
-
 from tests.support.processes import launch_and_wait_for_line
 
 FOREIGN_ADMIN_URL: Final = os.environ.get("FAREBOX_TEST_GATEWAY_ADMIN_URL")
@@ -138,7 +137,7 @@ class Admin:
 
     def __init__(self, gateway: Gateway, session: ClientSession) -> None:
         self.gateway = gateway
-        self._session = session
+        self.session = session
         self._made: list[str] = []
 
     async def call(
@@ -152,7 +151,7 @@ class Admin:
     ) -> Answer:
         """Make one call under /apisix/admin."""
         data = raw if raw is not None else None if value is None else json.dumps(value).encode()
-        async with self._session.request(
+        async with self.session.request(
             method,
             f"{self.gateway.admin}/apisix/admin{path}",
             data=data,
@@ -176,6 +175,11 @@ class Admin:
     async def delete(self, path: str) -> Answer:
         """Delete."""
         return await self.call("DELETE", path)
+
+    async def settled(self) -> None:
+        """Let another gateway catch up: APISIX checks what is in use by what its workers have watched so far."""
+        if self.gateway.foreign:
+            await asyncio.sleep(0.5)
 
     async def clean(self) -> None:
         """Take away what this client made, users before what they use."""
@@ -311,7 +315,7 @@ async def _websocket(request: web.Request) -> web.WebSocketResponse:
 async def enforced(
     call: Callable[[], Any], wanted: Callable[[ClientResponse], bool], *, attempts: int = 400
 ) -> ClientResponse:
-    """Repeat a request until the edge enforces what was written: another gateway may take some milliseconds."""
+    """Repeat a request until the edge enforces what was written; another gateway takes milliseconds."""
     response: ClientResponse | None = None
     for _ in range(attempts):
         response = await call()

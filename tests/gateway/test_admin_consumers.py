@@ -1,7 +1,6 @@
 """Consumers and their credentials: the two kinds that there are a hundred thousand of."""
 
 import pytest
-
 from tests.gateway.harness import Admin, unique
 
 

@@ -1,7 +1,6 @@
 """Lists and their pages, with the habits that a client of APISIX has to know."""
 
 import pytest
-
 from tests.gateway.harness import Admin, unique
 
 

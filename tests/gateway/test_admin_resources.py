@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from tests.gateway.harness import Admin, unique
 
 UPSTREAM = {"nodes": {"127.0.0.1:1": 1}}

@@ -54,7 +54,7 @@ class Remote:
         headers["X-Real-IP"] = client
         headers["X-Forwarded-For"] = ", ".join((*chain, peer)) if chain else peer
         headers["X-Forwarded-Proto"] = proto or "http"
-        headers["X-Forwarded-Host"] = host or request.headers.get("Host", "")
+        headers["X-Forwarded-Host"] = host or request.headers.get("Host") or ""
         headers["X-Forwarded-Port"] = port or (str(local[1]) if isinstance(local, tuple) else "80")
         return client
 
