@@ -109,8 +109,8 @@ def test_more_units_never_cost_less(
 def test_the_working_adds_up(charge: dict[str, Any], units: Decimal) -> None:
     """The steps that an invoice shows sum to the exact amount, and their units to the priced quantity."""
     line = rate_one(parse_one(charge), units, "USD")
-    assert sum((step.amount for step in line.steps), Decimal(0)) == line.exact
-    assert sum((step.units for step in line.steps), Decimal(0)) == line.quantity
+    assert sum(Fraction(step.amount) for step in line.steps) == Fraction(line.exact)
+    assert sum(Fraction(step.units) for step in line.steps) == Fraction(line.quantity)
 
 
 @given(charge=per_unit, parts=st.lists(quantities, min_size=1, max_size=5), currency=currencies)
