@@ -85,7 +85,14 @@ def run(argv: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the console script: the one place that looks at the environment."""
-    adopt(os.environ)
+    try:
+        adopt(os.environ)
+    except (OSError, UnicodeDecodeError) as error:
+        text = (
+            f"The installation's settings cannot be read: {error}. Run as their owner, or set FAREBOX_HOME."
+        )
+        CommandError(text).show()
+        sys.exit(Exit.USAGE)
     sys.exit(run(sys.argv[1:]))
 
 

@@ -72,7 +72,7 @@ def write(path: Path, ours: Mapping[str, str], theirs: Mapping[str, str]) -> Non
 def _parts(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     try:
         ours, _, theirs = path.read_text().partition(_GIVEN)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}, {}
     return _assignments(ours), _assignments(theirs)
 

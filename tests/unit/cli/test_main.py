@@ -1,5 +1,6 @@
 """What `farebox` promises about its command line, whichever command runs."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -181,3 +182,20 @@ def test_only_what_a_person_exported_counts_as_given(tmp_path: Path) -> None:
     environment.adopt(environ)
     assert environ["FAREBOX_D"] == "4"
     assert environment.given(environ, home) == {"FAREBOX_B": "changed", "FAREBOX_C": "3"}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_an_unreadable_installation_is_one_line(tmp_path: Path, content: bytes | None) -> None:
+    """A file that is no text, or a folder in its place, ends with 2 and no traceback."""
+    path = tmp_path / "env"
+    path.mkdir() if content is None else path.write_bytes(content)
+    done = subprocess.run(
+        [sys.executable, "-m", "farebox_cli", "doctor"],
+        env={**os.environ, "FAREBOX_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.USAGE
+    assert done.stderr.count("\n") == 1
+    assert "settings cannot be read" in done.stderr
