@@ -55,7 +55,7 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         loaded = await stack.enter_async_context(load_plugins(settings, config))
         plugins = loaded.plugins
         config.use(plugins)
-        store = Store(Journal(settings.state_folder), config.apply)
+        store = Store(Journal(settings.state_folder), config.apply, compact_bytes=settings.compact_bytes)
         stack.push_async_callback(store.close)
         store.recover()
         usage_log = None

@@ -31,6 +31,7 @@ class EdgeSettings:
     admin_host: str = "127.0.0.1"
     admin_port: int = 9180
     state_folder: Path = Path("var/edge")
+    compact_bytes: int = 16 * 1024 * 1024
     log_path: Path | None = Path("var/edge/usage.log")
     log_backlog_bytes: int = 64 * 1024 * 1024
     node: str = "edge-1"
@@ -138,6 +139,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "ADMIN_HOST": ("admin_host", str),
     "ADMIN_PORT": ("admin_port", _port),
     "STATE_FOLDER": ("state_folder", Path),
+    "COMPACT_BYTES": ("compact_bytes", _between(4096, 2**40)),
     "LOG_PATH": ("log_path", lambda text: Path(text) if text else None),
     "LOG_BACKLOG_BYTES": ("log_backlog_bytes", _between(0, 2**40)),
     "NODE": ("node", _node),

@@ -36,7 +36,6 @@ _REFERENCES: Final = (
     ("upstream_id", "upstreams"),
     ("service_id", "services"),
 )
-COMPACT_BYTES: Final = 16 * 1024 * 1024
 _encode = msgspec.json.Encoder().encode
 
 
@@ -78,7 +77,7 @@ class _Pending:
 class Store:
     """Resources in memory, each look-up a dictionary's, with a journal behind them."""
 
-    def __init__(self, journal: Journal, listener: Listener, *, compact_bytes: int = COMPACT_BYTES) -> None:
+    def __init__(self, journal: Journal, listener: Listener, *, compact_bytes: int) -> None:
         self.revision = 0
         self._journal = journal
         self._listener = listener
