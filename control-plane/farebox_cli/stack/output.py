@@ -65,14 +65,20 @@ class MemberLog:
     def _write(self, lines: list[bytes]) -> None:
         if not lines:
             return
-        if self._path.exists() and self._path.stat().st_size > MAX_LOG_BYTES:
-            self._path.replace(self._path.with_suffix(".log.1"))
         try:
+            if self._path.exists() and self._path.stat().st_size > MAX_LOG_BYTES:
+                self._path.replace(self._path.with_suffix(".log.1"))
             with self._path.open("ab") as file:
                 file.write(b"\n".join(lines) + b"\n")
         except OSError as error:  # a full disk must not stop the member that speaks
-            self._echo(self._name, f"(the log {self._path} cannot be written: {error.strerror})")
+            self._say(f"(the log {self._path} cannot be written: {error.strerror})")
         for line in lines:
             text = line.decode(errors="replace").rstrip("\r")
             self._last = [*self._last[-_KEPT_LINES + 1 :], text]
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        try:
             self._echo(self._name, text)
+        except OSError:  # the terminal, or whatever read our output, is gone; the log file has it all
+            self._echo = silent

@@ -203,16 +203,17 @@ class _Start:
             name: MemberState(pid=watched.member.pid, status=watched.status.value, restarts=watched.restarts)
             for name, watched in self.supervisor.members.items()
         }
-        write_state(
-            self._home,
-            StackState(
-                pid=os.getpid(),
-                ready=self._ready,
-                started_at=self._started_at,
-                addresses=self._where,
-                members=members,
-            ),
+        state = StackState(
+            pid=os.getpid(),
+            ready=self._ready,
+            started_at=self._started_at,
+            addresses=self._where,
+            members=members,
         )
+        try:
+            write_state(self._home, state)
+        except OSError as error:  # a full disk must not keep a dead member down
+            self._say(f"state.json cannot be written: {error.strerror}")
 
 
 class _ServerMember:

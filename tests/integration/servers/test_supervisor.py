@@ -185,6 +185,34 @@ async def test_every_line_is_in_the_log_and_on_the_terminal(tmp_path: Path, make
     assert (tmp_path / "talker.log").read_bytes().endswith(b"\n\xff\nno end\n")
 
 
+async def test_a_terminal_that_is_gone_holds_nobody_up(tmp_path: Path) -> None:
+    """When nobody reads our output any more, members go on and the log file still gets everything."""
+
+    def broken(_name: str, _line: str) -> None:
+        raise BrokenPipeError
+
+    code = "print('x' * 100_000); print('y' * 100_000)"
+    program = Program("talker", (sys.executable, "-c", code), dict(os.environ))
+    member = ProgramMember(program, MemberLog(tmp_path, "talker", echo=broken))
+    await member.start()
+    assert await member.exited() == 0
+    await member.stop()
+    assert (tmp_path / "talker.log").stat().st_size == 200_002
+
+
+async def test_a_log_that_cannot_be_written_holds_nobody_up(tmp_path: Path) -> None:
+    """No room for the log: the member goes on, and the terminal says what is lost."""
+    (tmp_path / "talker.log").mkdir()
+    seen: list[str] = []
+    program = Program("talker", (sys.executable, "-c", "print('hello')"), dict(os.environ))
+    member = ProgramMember(program, MemberLog(tmp_path, "talker", echo=lambda _name, line: seen.append(line)))
+    await member.start()
+    assert await member.exited() == 0
+    await member.stop()
+    assert "cannot be written" in seen[0]
+    assert seen[1] == "hello"
+
+
 async def test_a_full_log_makes_room(tmp_path: Path, make: Make) -> None:
     """A log that has reached its size becomes NAME.log.1, and a new one begins."""
     (tmp_path / "a.log").write_bytes(b"x" * (MAX_LOG_BYTES + 1))
