@@ -1,0 +1,175 @@
+-- `farebox-limit`: a plan's short windows and its quota, one decision for all of them.
+--
+-- All are checked, then all are taken: a refused request burns nothing. The quota counts what is billable: a
+-- request that is not (the upstream failed, say) gives its units back when it is logged, by the rule by which
+-- invoices are made. The plan's configuration is read from the consumer group directly, the organization's from
+-- the consumer; what APISIX merges into the route is not looked at.
+
+local core           = require("apisix.core")
+local consumer_group = require("apisix.consumer_group")
+local plugin         = require("apisix.plugin")
+local billable       = require("apisix.plugins.farebox.billable").served_v1
+local counters       = require("apisix.plugins.farebox.counters")
+local modules        = require("apisix.plugins.farebox.modules")
+local problems       = require("apisix.plugins.farebox.problems")
+local request        = require("apisix.plugins.farebox.request")
+local schemas        = require("apisix.plugins.farebox.schemas").limit
+local terms          = require("apisix.plugins.farebox.terms")
+
+local ngx    = ngx
+local ipairs = ipairs
+local next   = next
+
+local plugin_name = "farebox-limit"
+
+local _M = {
+    version  = 1,
+    priority = 1002,
+    name     = plugin_name,
+    schema   = schemas.route,
+    consumer_schema = schemas.consumer,
+}
+
+local store
+
+
+-- On a route and on a consumer group APISIX checks by the same schema type: an empty conf is a route's.
+function _M.check_schema(conf, schema_type)
+    local schema = schemas.consumer_group
+    if schema_type == core.schema.TYPE_CONSUMER then
+        schema = schemas.consumer
+    elseif next(conf) == nil or conf._meta and next(conf, next(conf)) == nil then
+        schema = schemas.route
+    end
+    local ok, err = core.schema.check(schema, conf)
+    if not ok then
+        return false, err
+    end
+    local names = {}
+    for _, limit in ipairs(conf.limits or {}) do
+        if names[limit.name] then
+            return false, 'property "limits" validation failed: two limits have the same name'
+        end
+        names[limit.name] = true
+    end
+    for _, period in ipairs(conf.periods or {}) do
+        if period.start >= period["end"] then
+            return false, 'property "periods" validation failed: a period must end after it starts'
+        end
+    end
+    return true
+end
+
+
+function _M.init()
+    store = counters.open(plugin.plugin_attr(plugin_name) or {})
+    if ngx.worker.id() then
+        store:start()
+    end
+end
+
+
+function _M.destroy()
+    if store then
+        store:stop(ngx.get_phase() == "exit_worker")
+    end
+    modules.forget()
+end
+
+
+local function without_counters(ctx, plan)
+    if not plan or plan.without_counter ~= "closed" then
+        return
+    end
+    ngx.header["Retry-After"] = "1"
+    return request.refuse(ctx, 503, nil, problems.body(problems.LIMITS_UNAVAILABLE,
+        "The limits of this plan cannot be checked now. Try again.", ngx.var.request_id))
+end
+
+
+local function refuse(ctx, record, wants, want, used, now)
+    local retry
+    record.limit_headers, retry = terms.show_refused(wants, want, used, now)
+    local details = {
+        limit = want.name, allowed = want.limit, retry_after = retry, reset = math.ceil(want.ends / 1000),
+    }
+    if want.is_quota then
+        return request.refuse(ctx, 429, "quota_exceeded", problems.body(problems.QUOTA_EXCEEDED,
+            ("The quota of %.0f units of this billing period is used up."):format(want.limit),
+            ngx.var.request_id, details))
+    end
+    return request.refuse(ctx, 429, "rate_limited", problems.body(problems.RATE_LIMITED,
+        ("The limit of %.0f requests (%s) is reached. Try again in %.0f s."):format(want.limit, want.name, retry),
+        ngx.var.request_id, details))
+end
+
+
+local function conf_of(item)
+    return item and item.value.plugins and item.value.plugins[plugin_name]
+end
+
+
+function _M.access(_, ctx)
+    local organization = ctx.consumer_name
+    if not organization then
+        return
+    end
+    local record = request.of(ctx)
+    local own = conf_of(request.consumer(organization))
+    local plan = ctx.consumer_group_id and conf_of(consumer_group.get(ctx.consumer_group_id))
+    if own then
+        record.subscription = own.subscription
+    end
+    local now = request.started()
+    local wants = terms.wants(organization, own, plan, record.environment, record.units, now)
+    if #wants == 0 then
+        return
+    end
+    local refused, used = store:take(organization, wants)
+    if refused then
+        return refuse(ctx, record, wants, wants[refused], used, now)
+    end
+    if not used then
+        return without_counters(ctx, plan)
+    end
+    record.limit_headers = terms.show_taken(wants, used, now)
+    local last = wants[#wants]
+    if last.is_quota then
+        record.quota = last
+    end
+end
+
+
+function _M.header_filter(_, ctx)
+    local shown = ctx.farebox and ctx.farebox.limit_headers
+    if not shown then
+        return
+    end
+    local header = ngx.header
+    header["X-RateLimit-Limit"] = shown.limit
+    header["X-RateLimit-Remaining"] = shown.remaining
+    header["X-RateLimit-Reset"] = shown.reset
+    header["RateLimit"] = shown.rate_limit
+    header["RateLimit-Policy"] = shown.policy
+    if shown.retry_after then
+        header["Retry-After"] = shown.retry_after
+    end
+end
+
+
+-- Brings the quota to what is billable after all. Shared memory only: there are no sockets in this phase.
+function _M.log(_, ctx)
+    local record = ctx.farebox
+    local want = record and record.quota
+    if not want then
+        return
+    end
+    local facts = request.facts(ctx)
+    local due = billable(record.environment, facts.outcome, facts.status) and record.units or 0
+    if due ~= want.units then
+        store:settle(want, due - want.units)
+    end
+end
+
+
+return _M

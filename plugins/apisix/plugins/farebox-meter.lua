@@ -1,0 +1,143 @@
+-- `farebox-meter`: what a request weighs, and the usage line of every answered request.
+--
+-- As a global rule it runs for all requests; on a route it says the route's weight and runs there instead. The line
+-- goes into `$fbx_line` in the log phase, and nginx appends it to the usage log right after (`config.yaml`), in the
+-- order in which numbers were given out. Refusals that nginx and APISIX make themselves get the API's error shape.
+
+local core       = require("apisix.core")
+local plugin     = require("apisix.plugin")
+local modules    = require("apisix.plugins.farebox.modules")
+local problems   = require("apisix.plugins.farebox.problems")
+local request    = require("apisix.plugins.farebox.request")
+local schemas    = require("apisix.plugins.farebox.schemas").meter
+local usage_line = require("apisix.plugins.farebox.usage_line")
+
+local ngx         = ngx
+local floor       = math.floor
+local get_headers = ngx.req.get_headers
+local ipairs      = ipairs
+local tonumber    = tonumber
+local tostring    = tostring
+local type        = type
+
+local plugin_name  = "farebox-meter"
+local UNITS_HEADER = "X-Farebox-Units"
+local MAX_UNITS    = 10 ^ 12
+
+local _M = {
+    version    = 1,
+    priority   = 2550,
+    name       = plugin_name,
+    schema     = schemas.route,
+    run_policy = "prefer_route",
+}
+
+local node, boot, worker
+local sequence = 0
+
+
+function _M.check_schema(conf)
+    return core.schema.check(schemas.route, conf)
+end
+
+
+function _M.init()
+    local attr = plugin.plugin_attr(plugin_name)
+    local name = attr and attr.node
+    node = name ~= nil and name ~= "" and tostring(name) or core.utils.gethostname()
+    boot = usage_line.boot()
+    worker = ngx.worker.id() or 0
+end
+
+
+function _M.destroy()
+    modules.forget()
+end
+
+
+function _M.rewrite(conf, ctx)
+    local record = request.of(ctx)
+    record.units = conf.units or 1
+    if not record.organization and not ctx.consumer_name then
+        request.strip_identity(ctx, get_headers(0))
+    end
+end
+
+
+local function upstream_units(record)
+    local value = ngx.header[UNITS_HEADER]
+    if not value then
+        return
+    end
+    ngx.header[UNITS_HEADER] = nil
+    for _, text in ipairs(type(value) == "table" and value or { value }) do
+        if #text <= 13 and text:find("^%d+$") and tonumber(text) <= MAX_UNITS then
+            record.units = tonumber(text)
+        end
+    end
+end
+
+
+local function failure(ctx)
+    local status = ngx.status
+    if status == 404 and not ctx.matched_route then
+        return problems.NO_ROUTE, "No route of this API matches this path and method."
+    end
+    if ctx._apisix_proxied and (status == 502 or status == 504) and not request.upstream_answered() then
+        if status == 504 then
+            return problems.UPSTREAM_TIMEOUT, "The service behind this API did not answer in time."
+        end
+        return problems.UPSTREAM_FAILED, "The service behind this API could not be reached or broke off."
+    end
+end
+
+
+function _M.header_filter(conf, ctx)
+    local record = request.of(ctx)
+    if conf.upstream_units then
+        upstream_units(record)
+    end
+    if ngx.status >= 404 and not record.answered_here then
+        local code, message = failure(ctx)
+        if code then
+            local body = problems.body(code, message, ngx.var.request_id)
+            record.body = body
+            ngx.header["Content-Type"] = "application/json"
+            ngx.header["Content-Length"] = #body
+        end
+    end
+end
+
+
+function _M.body_filter(_, ctx)
+    local record = ctx.farebox
+    if record and record.body then
+        ngx.arg[1] = record.body_sent and "" or record.body
+        ngx.arg[2] = true
+        record.body_sent = true
+    end
+end
+
+
+function _M.log(_, ctx)
+    local record, var = request.of(ctx), ngx.var
+    local facts = request.facts(ctx)
+    local started = ngx.req.start_time()
+    local line = usage_line.encode({
+        ts = floor(started * 1000 + 0.5), node = node, boot = boot, worker = worker, seq = sequence + 1,
+        rid = var.request_id,
+        env = record.environment, org = record.organization, key = record.key,
+        sub = record.subscription, group = record.group, route = ctx.route_id,
+        method = ngx.req.get_method(), target = ctx.var.real_request_uri or var.request_uri,
+        status = facts.status, outcome = facts.outcome, units = record.units,
+        ["in"] = tonumber(var.request_length), out = tonumber(var.bytes_sent),
+        us = floor((ngx.now() - started) * 1000000 + 0.5), up_us = facts.up_us,
+        ip = var.remote_addr, ua = var.http_user_agent or "",
+    })
+    -- A number is used up only by a line: if making it failed, nginx writes one without a stream.
+    sequence = sequence + 1
+    var.fbx_line = line
+end
+
+
+return _M

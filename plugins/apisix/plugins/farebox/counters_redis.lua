@@ -1,0 +1,370 @@
+-- Counters in Redis for all nodes together, with leases, so that most requests need no round trip.
+--
+-- Redis hands this node slices of what is left (`redis_scripts`), and the node's workers spend them from shared
+-- memory: a lease outlives the worker that fetched it, a kill of it and a reload. The sum of what all nodes spend
+-- never passes a limit. The price is in the other direction: while other nodes hold slices, a node may be refused
+-- up to their unspent sum early. A slice untouched for `lease_seconds` goes back; so does what is held when nginx
+-- stops. If the whole of nginx is killed, what it held counts as used.
+--
+-- Without Redis, or without its generation marker, leases that are held may still be spent; everything else is
+-- unavailable at once.
+
+local scripts = require("apisix.plugins.farebox.redis_scripts")
+
+local max     = math.max
+local min     = math.min
+local next    = next
+local ngx_now = ngx.now
+local pcall   = pcall
+local sleep   = ngx.sleep
+local tonumber = tonumber
+
+local LARGEST_SLICE = 512
+local REFUSAL_KEPT  = 0.25
+local BEAT          = 0.5
+local LEASE_KEPT    = 24 * 3600
+local WAIT_STEP     = 0.001
+local BATCH         = 500
+local OWED          = "owed"
+
+local _M = {}
+_M.__index = _M
+
+
+function _M.new(dict, link, options)
+    return setmetatable({
+        dict = dict, link = link, generation = "", held = {}, asking = {},
+        require = options.require_generation and "1" or "0",
+        lease_seconds = options.lease_seconds, longest_wait = options.longest_wait,
+    }, _M)
+end
+
+
+local function lease_of(self, key)
+    return "lease:" .. self.generation .. ":" .. key
+end
+
+
+-- Takes `units` out of a lease if it has them all. Returns what is left, or nil.
+local function spend(dict, lease, units)
+    local left = dict:incr(lease, -units)
+    if not left then
+        return nil
+    end
+    if left < 0 then
+        dict:incr(lease, units)
+        return nil
+    end
+    return left
+end
+
+
+local function counted(self, lease, left)
+    return (self.dict:get("used:" .. lease) or left) - left
+end
+
+
+local function put_back(self, wants, parts, upto)
+    for i = 1, upto do
+        if parts[i] > 0 then
+            self.dict:incr(lease_of(self, wants[i].key), parts[i])
+        end
+    end
+end
+
+
+-- All from leases: nil if one has not enough, else what `take` returns, after `true`.
+local function from_leases(self, wants)
+    local dict, used, parts = self.dict, {}, {}
+    for i = 1, #wants do
+        local want = wants[i]
+        local lease = lease_of(self, want.key)
+        local left = spend(dict, lease, want.units)
+        if not left then
+            put_back(self, wants, parts, i - 1)
+            local refused = want.limit and dict:get("refused:" .. lease .. ":" .. want.limit)
+            if refused then
+                return true, i, refused
+            end
+            return nil
+        end
+        parts[i] = want.units
+        used[i] = counted(self, lease, left)
+    end
+    return true, nil, used
+end
+
+
+-- Voids what was handed out by counters that are gone: leases carry the generation in their names.
+local function follow(self, generation)
+    if generation == self.generation then
+        return
+    end
+    if self.generation ~= "" and next(self.held) then
+        ngx.log(ngx.WARN, "farebox-limit: the counters were flushed or seeded anew; leases are void")
+    end
+    self.generation = generation
+    self.held = {}
+end
+
+
+local function hold(self, want, slice, need, used)
+    local dict, lease = self.dict, lease_of(self, want.key)
+    local kept = max(1, min(LEASE_KEPT, want.kept / 1000 - ngx_now()))
+    dict:set("used:" .. lease, used, kept)
+    local left = dict:incr(lease, slice - need, 0, kept)
+    self.held[want.key] = { seen = left, since = ngx_now(), ends = want.kept }
+    return counted(self, lease, left or 0)
+end
+
+
+-- Puts aside what the leases have, fetches what they lack; on a refusal everything goes back.
+local function ask(self, wants)
+    local dict, parts, lacking = self.dict, {}, {}
+    local keys, arguments = { scripts.GENERATION_KEY }, { self.require }
+    for i = 1, #wants do
+        local want = wants[i]
+        local lease = lease_of(self, want.key)
+        local part = min(dict:get(lease) or 0, want.units)
+        parts[i] = part > 0 and spend(dict, lease, part) and part or 0
+        if parts[i] < want.units then
+            lacking[#lacking + 1] = i
+            keys[#keys + 1] = want.key
+            local n = #arguments
+            arguments[n + 1] = want.limit or -1
+            arguments[n + 2] = want.units - parts[i]
+            arguments[n + 3] = LARGEST_SLICE
+            arguments[n + 4] = ("%.0f"):format(want.kept)
+        end
+    end
+    local count = #keys
+    for i = 1, #arguments do
+        keys[count + i] = arguments[i]
+    end
+    local answer, err = self.link:call(scripts.TAKE, count, keys)
+    if not answer then
+        put_back(self, wants, parts, #wants)
+        return nil, nil, err
+    end
+    local generation, verdict = answer[1], tonumber(answer[2])
+    if verdict == -2 then
+        put_back(self, wants, parts, #wants)
+        follow(self, "")
+        return nil, nil, "the counters have not been seeded"
+    end
+    if verdict >= 0 then
+        put_back(self, wants, parts, #wants)
+        follow(self, generation)
+        local i, used = lacking[verdict + 1], tonumber(answer[3])
+        dict:set("refused:" .. lease_of(self, wants[i].key) .. ":" .. wants[i].limit, used, REFUSAL_KEPT)
+        return i, used
+    end
+    follow(self, generation)
+    local used = {}
+    for n = 1, #lacking do
+        local i = lacking[n]
+        used[i] = hold(self, wants[i], tonumber(answer[2 * n + 1]), wants[i].units - parts[i], tonumber(answer[2 * n + 2]))
+    end
+    for i = 1, #wants do
+        if not used[i] then
+            local lease = lease_of(self, wants[i].key)
+            used[i] = counted(self, lease, dict:get(lease) or 0)
+        end
+    end
+    return nil, used
+end
+
+
+-- Takes from all counters or from none. Returns the index of the one that refused (nil if none did) and what is
+-- used: of each counter, or of the one that refused, as far as this node knows. Returns nil, nil and the reason
+-- when the counters are not available.
+function _M:take(owner, wants)
+    local found, refused, used = from_leases(self, wants)
+    if found then
+        return refused, used
+    end
+    -- One request of an organization at a time asks, so that they do not all fetch slices at once.
+    local asking = self.asking
+    while (asking[owner] or 0) > ngx_now() do
+        sleep(WAIT_STEP)
+        found, refused, used = from_leases(self, wants)
+        if found then
+            return refused, used
+        end
+    end
+    asking[owner] = ngx_now() + self.longest_wait
+    local err
+    refused, used, err = ask(self, wants)
+    asking[owner] = nil
+    return refused, used, err
+end
+
+
+-- Corrects what was taken: in the lease if it can bear it, else with the next beat. For any phase.
+function _M:settle(want, units)
+    local dict, lease = self.dict, lease_of(self, want.key)
+    if units > 0 and spend(dict, lease, units) or units < 0 and dict:incr(lease, -units) then
+        return
+    end
+    dict:rpush(OWED, self.generation .. " " .. units .. " " .. want.key)
+end
+
+
+function _M:status()
+    return {
+        kind = "redis",
+        available = self.link:available() and (self.generation ~= "" or self.require == "0"),
+        generation = self.generation,
+    }
+end
+
+
+-- Takes all that is left out of a lease. Another worker may spend at the same time; the sum stays right.
+local function empty(dict, lease)
+    local left = dict:get(lease)
+    if not left or left <= 0 then
+        return 0
+    end
+    local after = dict:incr(lease, -left)
+    if not after then
+        return 0
+    end
+    if after < 0 then
+        dict:incr(lease, -after)
+        return left + after
+    end
+    return left
+end
+
+
+local function add(amounts, key, units)
+    amounts[key] = (amounts[key] or 0) + units
+end
+
+
+-- What is owed by settlements, of this generation.
+local function owed(self, amounts)
+    for _ = 1, self.dict:llen(OWED) or 0 do
+        local text = self.dict:lpop(OWED)
+        if not text then
+            return
+        end
+        local generation, units, key = text:match("^(%S*) (%S+) (.+)$")
+        if generation == self.generation then
+            add(amounts, key, tonumber(units))
+        end
+    end
+end
+
+
+-- What lies idle: leases whose value has not changed for `lease_seconds`, or all of them.
+local function idle(self, amounts, all)
+    local now = ngx_now()
+    for key, one in pairs(self.held) do
+        local lease = lease_of(self, key)
+        local left = self.dict:get(lease)
+        if not left or one.ends < now * 1000 then
+            self.held[key] = nil
+        elseif not all and left ~= one.seen then
+            one.seen, one.since = left, now
+        elseif all or now - one.since >= self.lease_seconds then
+            self.held[key] = nil
+            add(amounts, key, -empty(self.dict, lease))
+        end
+    end
+end
+
+
+-- Sends corrections in batches by `call(script, count, arguments)`. If the fate of one is uncertain, what was to
+-- be brought back counts as used, and what is owed is tried again.
+local function correct(self, amounts, call)
+    local keys, arguments, units_of = { scripts.GENERATION_KEY }, {}, {}
+    local function send()
+        local count = #keys
+        for i = 1, #arguments do
+            keys[count + i] = arguments[i]
+        end
+        if not call(scripts.CORRECT, count, keys) then
+            for key, units in pairs(units_of) do
+                if units > 0 then
+                    self.dict:rpush(OWED, self.generation .. " " .. units .. " " .. key)
+                end
+            end
+        end
+        keys, arguments, units_of = { scripts.GENERATION_KEY }, {}, {}
+    end
+    for key, units in pairs(amounts) do
+        if units ~= 0 then
+            keys[#keys + 1] = key
+            arguments[#arguments + 1] = self.generation
+            arguments[#arguments + 1] = ("%.0f"):format(units)
+            units_of[key] = units
+            if #keys > BATCH then
+                send()
+            end
+        end
+    end
+    if #keys > 1 then
+        send()
+    end
+end
+
+
+local function beat(self)
+    local generation = self.link:call(scripts.CORRECT, 1, { scripts.GENERATION_KEY })
+    if not generation then
+        return
+    end
+    follow(self, generation == "-" and self.require == "1" and "" or generation)
+    local amounts = {}
+    owed(self, amounts)
+    idle(self, amounts, false)
+    correct(self, amounts, function(...) return self.link:call(...) end)
+end
+
+
+-- Leases that a killed worker of this node fetched: someone has to bring them back when they lie idle.
+local function adopt(self)
+    local prefix = "lease:" .. self.generation .. ":"
+    for _, name in ipairs(self.dict:get_keys(0)) do
+        if name:sub(1, #prefix) == prefix then
+            local key = name:sub(#prefix + 1)
+            self.held[key] = self.held[key] or { seen = self.dict:get(name), since = ngx_now(), ends = math.huge }
+        end
+    end
+end
+
+
+-- Twice a second, in each worker: watch the generation, bring idle leases back, pay what is owed.
+function _M:start()
+    local adopted = false
+    local function tick(premature)
+        if premature or self.stopped then
+            return
+        end
+        local ok, err = pcall(beat, self)
+        if not ok then
+            ngx.log(ngx.ERR, "farebox-limit: a beat failed: ", err)
+        elseif not adopted and self.generation ~= "" then
+            adopt(self)
+            adopted = true
+        end
+        ngx.timer.at(BEAT, tick)
+    end
+    ngx.timer.at(0, tick)
+end
+
+
+-- `for_good`: the worker is ending, and nginx offers it no sockets any more.
+function _M:stop(for_good)
+    self.stopped = true
+    if for_good and self.generation ~= "" then
+        local amounts = {}
+        owed(self, amounts)
+        idle(self, amounts, true)
+        correct(self, amounts, function(...) return self.link:call_blocking(...) end)
+    end
+end
+
+
+return _M
