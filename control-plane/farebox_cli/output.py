@@ -5,6 +5,7 @@ Everything that is a result goes to standard output; everything about the run go
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -65,8 +66,9 @@ def print_tables(*tables: Table) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something about the run, on standard error."""
-    click.echo(text, err=True)
+    """Tell the person at the terminal something about the run, on standard error; if it is gone, nobody."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 def _cell(value: object) -> str:
