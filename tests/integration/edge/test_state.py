@@ -7,7 +7,6 @@ import signal
 from pathlib import Path
 
 from aiohttp import ClientSession
-
 from tests.gateway.harness import Admin, Upstream, running_edge, start_edge
 from tests.plugins.accounts import open_account
 

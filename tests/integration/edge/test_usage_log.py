@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
-
-from farebox_contract import usage_line
 from tests.gateway.harness import Admin, Gateway, Upstream, running_edge, start_edge
 from tests.plugins.accounts import Account, open_account
+
+from farebox_contract import usage_line
 
 
 async def _hammer(gateway: Gateway, path: str, key: str, counted: list[int]) -> None:
