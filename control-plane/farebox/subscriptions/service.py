@@ -1,14 +1,16 @@
 """Starting a subscription and changing its plan. Owns subscriptions and the rows of their periods.
 
 A change of plan takes effect at once, up or down: in one transaction the old subscription ends at the
-organization's present, its running period with it, and the new one starts there with a first period that
-lasts until the next edge. What was used before is the old subscription's and is invoiced at its price.
+organization's present, its running period with it, and the new one starts there, anchored on that day: its
+first period lasts until the same day of the next month. What was used before is the old subscription's and
+is invoiced at its price.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -130,7 +132,7 @@ async def change_plan(
         organization_id,
         offer,
         time_zone=before.subscription.time_zone,
-        anchor_day=before.subscription.anchor_day,
+        anchor_day=now.astimezone(ZoneInfo(before.subscription.time_zone)).day,
         previous_id=before.subscription.id,
         now=now,
     )
