@@ -27,6 +27,7 @@ from farebox_contract.keys import public_id
 
 DEFAULT_PLAN: Final = "free"
 _MOST_PERIODS_BEHIND: Final = 1200
+_MOST_CHANGES_AT_ONCE: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +73,19 @@ async def running(session: AsyncSession, organization_id: UUID, *, now: datetime
 
     Locks the subscription's row until the transaction ends. `now` is the organization's time.
     """
-    row = (
-        await session.execute(
-            select(Subscription, PlanVersion)
-            .join(PlanVersion, PlanVersion.id == Subscription.plan_version_id)
-            .where(Subscription.organization_id == organization_id, Subscription.state == "active")
-            .with_for_update(of=Subscription)
-        )
-    ).one()
-    subscription, version = row
-    return Running(subscription, version, await roll_forward(session, subscription, now=now))
+    statement = (
+        select(Subscription, PlanVersion)
+        .join(PlanVersion, PlanVersion.id == Subscription.plan_version_id)
+        .where(Subscription.organization_id == organization_id, Subscription.state == "active")
+        .with_for_update(of=Subscription)
+    )
+    for _ in range(_MOST_CHANGES_AT_ONCE):
+        row = (await session.execute(statement)).one_or_none()
+        if row is not None:
+            subscription, version = row
+            return Running(subscription, version, await roll_forward(session, subscription, now=now))
+        # While we waited for its row the subscription ended; a new statement sees the one that followed.
+    raise RuntimeError(f"organization {organization_id} has no active subscription")
 
 
 async def roll_forward(session: AsyncSession, subscription: Subscription, *, now: datetime) -> BillingPeriod:

@@ -39,8 +39,8 @@ class SubscriptionView(View):
 )  # fmt: skip
 async def upgrade(call: Call[PlanChange, Nothing]) -> Answer[SubscriptionView]:
     """Changes the plan at once, to a larger or a smaller one. The running period ends now and is invoiced at
-    its own price; a new one starts now and lasts until the next period edge. Nothing is prorated: a flat
-    charge is owed once for each period, however short. The new limits hold at the gateways within a second
+    its own price; a new one starts now, and from now on periods begin on this day of the month. Nothing is
+    prorated: a flat charge is owed once for each period, however short. The new limits hold at the gateways within a second
     or so.
     """
     offer = await plans.offer(call.session, call.body.plan)
