@@ -11,7 +11,10 @@ from farebox.db import Base
 
 
 class Gateway(Base):
-    """One gateway: an Admin API and a data plane. `catalogue_revision` counts changes of routes and plans."""
+    """One gateway: an Admin API and a data plane. `catalogue_revision` counts changes of routes and plans.
+
+    `writer` is the worker that holds its lock, or that died holding it: its last requests may still arrive.
+    """
 
     __tablename__ = "gateways"
 
@@ -20,6 +23,7 @@ class Gateway(Base):
     catalogue_revision: Mapped[int] = mapped_column(BigInteger, server_default="1")
     applied_catalogue_revision: Mapped[int] = mapped_column(BigInteger, server_default="0")
     catalogue_error: Mapped[str | None]
+    writer: Mapped[str | None]
     last_full_pass_at: Mapped[datetime | None]
     last_full_pass: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
