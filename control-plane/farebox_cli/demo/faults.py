@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from farebox_cli.demo.caller import Crowd
-from farebox_cli.demo.opening import total_requests, upgrade
+from farebox_cli.demo.opening import total_requests, upgrade, usage_path
 from farebox_cli.demo.scene import Scene
 
 _VICTIMS: Final = ("edge", "worker", "collect")
@@ -87,5 +87,5 @@ def _all_lines(scene: Scene) -> int:
 
 
 async def _metered(scene: Scene) -> int:
-    reply = await scene.api("GET", "/billing/usage?start=2000-01-01T00:00:00Z", quiet=True)
+    reply = await scene.api("GET", usage_path(), quiet=True)
     return total_requests(reply.data)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,19 +23,16 @@ async def a_month(scene: Scene) -> str:
     say, account = scene.narrator, scene.account
     say.chapter(5, "A month passes, and its invoice")
     current = (await scene.api("GET", "/billing/current")).data
-    start, end = (datetime.fromisoformat(current["period"][edge]) for edge in ("start", "end"))
-    say.say(f"The running period ends at {end.isoformat()}; a test clock moves this organization there.")
+    start, end = (datetime.fromisoformat(current[edge]) for edge in ("period_start", "period_end"))
+    say.say(
+        f"The running period ends at {current['period_end']}; a test clock moves this organization there."
+    )
+    await scene.command("clock", "enable", account.organization)
     names = await scene.names()
     node = GeneratedNode("gw-made-up", f"{random.Random().getrandbits(40):010x}", random.Random(_SEED))
     mixes = _split(BILLABLE - account.billable - _WEEKS * _REAL_CALLS_A_WEEK)
     for week, mix in enumerate(mixes, start=1):
-        await scene.command(
-            "clock",
-            "advance",
-            account.organization,
-            "--to",
-            (start + (end - start) * week / (_WEEKS + 1)).isoformat(),
-        )
+        await advance(scene, start + (end - start) * week / (_WEEKS + 1))
         for _ in range(_REAL_CALLS_A_WEEK):
             account.billable += (await scene.send(key=account.key, quiet=True)).status < 500
         first_ms = time.time_ns() // 1_000_000
@@ -51,9 +48,7 @@ async def a_month(scene: Scene) -> str:
     twice = await scene.command_json("collect", "--once", str(path))
     say.check(twice["new"] == 0, "reading the last of these files again counts nothing twice", found=twice)
 
-    await scene.command(
-        "clock", "advance", account.organization, "--to", (end + timedelta(minutes=1)).isoformat()
-    )
+    await advance(scene, end + timedelta(minutes=1))
     say.say(
         "Every collector must now have stood at the end of its log, later than the period's end plus grace."
     )
@@ -62,7 +57,9 @@ async def a_month(scene: Scene) -> str:
     async def closed() -> bool:
         await scene.command("bill", "run", quiet=True)
         listed = (await scene.api("GET", "/billing/history", quiet=True)).data["items"]
-        invoice.update(next((entry for entry in listed if entry["plan"] == "starter-1"), {}))
+        invoice.update(
+            next((entry for entry in listed if entry["period_start"] == current["period_start"]), {})
+        )
         return bool(invoice)
 
     seconds = await scene.until(closed, seconds=60, what="the period's closing")
@@ -71,9 +68,9 @@ async def a_month(scene: Scene) -> str:
         say.say(line)
     say.check(account.billable == BILLABLE, f"this storyteller counted {BILLABLE:,} billable requests")
     say.check(
-        invoice["total_minor"] == EXPECTED_TOTAL_MINOR,
+        invoice["total"]["minor"] == EXPECTED_TOTAL_MINOR,
         "base $10.00 + 5,000 x $0.01 = $60.00",
-        found=invoice["total_minor"],
+        found=invoice["total"]["minor"],
     )
     return str(invoice["number"])
 
@@ -101,6 +98,12 @@ async def proof(scene: Scene, number: str) -> None:
         say.say(line)
     say.check("forged.log" in found, "the change is found, and the file is named")
     forged.unlink()
+
+
+async def advance(scene: Scene, to: datetime) -> None:
+    """Move the organization's test clock."""
+    instant = to.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    await scene.command("clock", "advance", scene.account.organization, "--to", instant)
 
 
 async def _verify(
