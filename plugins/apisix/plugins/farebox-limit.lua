@@ -18,7 +18,7 @@ local terms          = require("apisix.plugins.farebox.terms")
 
 local ngx    = ngx
 local ipairs = ipairs
-local next   = next
+local match  = string.match
 
 local plugin_name = "farebox-limit"
 
@@ -33,15 +33,22 @@ local _M = {
 local store
 
 
--- On a route and on a consumer group APISIX checks by the same schema type: an empty conf is a route's.
-function _M.check_schema(conf, schema_type)
-    local schema = schemas.consumer_group
+-- On a route and on a consumer group APISIX checks by the same schema type. The Admin API's path tells which it is;
+-- elsewhere (what comes from etcd) a conf without limits is a route's.
+local function schema_for(conf, schema_type)
     if schema_type == core.schema.TYPE_CONSUMER then
-        schema = schemas.consumer
-    elseif next(conf) == nil or conf._meta and next(conf, next(conf)) == nil then
-        schema = schemas.route
+        return schemas.consumer
     end
-    local ok, err = core.schema.check(schema, conf)
+    local place = ngx.get_phase() == "content" and match(ngx.var.uri, "/admin/.-(%l+_?%l+s)%f[/%z]")
+    if place == "routes" or place == "consumer_groups" then
+        return place == "routes" and schemas.route or schemas.consumer_group
+    end
+    return conf.limits and schemas.consumer_group or schemas.route
+end
+
+
+function _M.check_schema(conf, schema_type)
+    local ok, err = core.schema.check(schema_for(conf, schema_type), conf)
     if not ok then
         return false, err
     end

@@ -110,12 +110,12 @@ end
 
 
 function _M.body_filter(_, ctx)
-    local record = ctx.farebox
-    if record and record.body then
-        ngx.arg[1] = record.body_sent and "" or record.body
+    local record = request.of(ctx)
+    if record.body then
+        ngx.arg[1] = record.ended and "" or record.body
         ngx.arg[2] = true
-        record.body_sent = true
     end
+    record.ended = ngx.arg[2] or record.ended
 end
 
 

@@ -17,28 +17,26 @@ function _M.answered(header_times)
 end
 
 
--- The sum of a list of numbers, one for each attempt, as nginx's `$upstream_…` variables give it.
-function _M.total(texts)
+-- The sum of nginx's `$upstream_response_time`, seconds for each attempt, in whole microseconds.
+function _M.microseconds(seconds)
     local sum = 0
-    for number in gmatch(texts or "", "%d+%.?%d*") do
+    for number in gmatch(seconds or "", "%d+%.?%d*") do
         sum = sum + tonumber(number)
     end
-    return sum
+    return floor(sum * 1000000 + 0.5)
 end
 
 
--- The same of seconds, in whole microseconds.
-function _M.microseconds(texts)
-    return floor(_M.total(texts) * 1000000 + 0.5)
+-- Whether an answer to this method with this status has a body at all.
+function _M.has_body(method, status)
+    return method ~= "HEAD" and status ~= 204 and status ~= 304
 end
 
 
 -- `facts`: `refusal` (an outcome that a plugin of ours decided), `status`, `answered`, and of an answered one
--- `complete` (nginx's `$request_completion` is OK), `received` and `sent`: bytes of the body from the upstream
--- and to the client.
---
--- nginx does not say which side broke off an answer. If the client was sent all that the upstream gave, it was
--- the upstream. (A client that left while the upstream was silent counts as such too: it is not billed.)
+-- `ended` (the body's last byte passed) and `complete` (nginx's `$request_completion` is OK). nginx gives up an
+-- answer whose client has gone as incomplete; one that its upstream broke off it ends in good order, but without
+-- an end of the body.
 function _M.of(facts)
     local status = facts.status
     if facts.refusal then
@@ -50,10 +48,12 @@ function _M.of(facts)
     if not facts.answered then
         return GATEWAY_FAILED[status] and "upstream_error" or "served"
     end
-    if facts.complete or status == 101 then
+    if status == 101 then
         return "served"
+    elseif not facts.complete then
+        return "client_closed"
     end
-    return facts.sent >= facts.received and "upstream_error" or "client_closed"
+    return facts.ended and "served" or "upstream_error"
 end
 
 

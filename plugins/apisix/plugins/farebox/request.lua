@@ -6,7 +6,6 @@ local outcome = require("apisix.plugins.farebox.outcome")
 
 local ngx      = ngx
 local pairs    = pairs
-local tonumber = tonumber
 
 local _M = {}
 
@@ -58,10 +57,7 @@ function _M.facts(ctx)
         facts.answered = true
         facts.up_us = outcome.microseconds(var.upstream_response_time)
         facts.complete = var.request_completion == "OK"
-        if not facts.complete then
-            facts.received = outcome.total(var.upstream_response_length)
-            facts.sent = tonumber(var.body_bytes_sent) or 0
-        end
+        facts.ended = record.ended or not outcome.has_body(ngx.req.get_method(), facts.status)
     end
     facts.outcome = outcome.of(facts)
     record.facts = facts
