@@ -35,6 +35,8 @@ class Consumer:
     plugins: dict[str, Any]
     extra: dict[str, Any] | None
     credentials: dict[str, Credential]
+    memo: object = None
+    """What `farebox-limit` has made of this consumer and its group."""
 
 
 @dataclass(slots=True, eq=False)

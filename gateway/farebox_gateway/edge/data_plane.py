@@ -13,11 +13,11 @@ from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from farebox_contract import problems
 from farebox_contract.usage_line import MAX_PATH_CHARACTERS, MAX_USER_AGENT_CHARACTERS, VERSION, UsageLine
@@ -33,12 +33,11 @@ from farebox_gateway.edge.usage_log import UsageLog
 
 log = logging.getLogger(__name__)
 
-_CONSUMER_HEADERS: Final = (
-    "X-Consumer-Username",
-    "X-Credential-Identifier",
-    "X-Consumer-Group-Id",
-    "X-Consumer-Custom-Id",
-)
+_USERNAME: Final = istr("X-Consumer-Username")
+_CREDENTIAL: Final = istr("X-Credential-Identifier")
+_GROUP: Final = istr("X-Consumer-Group-Id")
+_CUSTOM_ID: Final = istr("X-Consumer-Custom-ID")
+_CONSUMER_HEADERS: Final = (_USERNAME, _CREDENTIAL, _GROUP, _CUSTOM_ID)
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 _SPOOFABLE: Final = "x-farebox-"
 _encode = msgspec.json.Encoder().encode
@@ -68,9 +67,12 @@ class DataPlane:
             if refusal is None:
                 return await self._forward(exchange)
             return await self._refuse(exchange, refusal)
-        except (asyncio.CancelledError, ConnectionError):
+        except asyncio.CancelledError:
             self._client_left(exchange)
             raise
+        except ConnectionError:
+            self._client_left(exchange)
+            return self._sent[False]
         except Exception:
             log.exception("the gateway failed at a request, rid %s", exchange.rid)
             if exchange.sent:
@@ -86,7 +88,7 @@ class DataPlane:
     def _open(self, request: BaseRequest) -> Exchange:
         message_headers = request.headers
         target = request.raw_path
-        host = message_headers.get("Host", "")
+        host = message_headers.get(hdrs.HOST, "")
         if not target.startswith("/"):
             target, host = _from_absolute(target, host)
         protocol = request.protocol
@@ -96,8 +98,8 @@ class DataPlane:
         for name in _CONSUMER_HEADERS:
             if name in headers:
                 del headers[name]
-        for name in [name for name in headers if name[:10].lower() == _SPOOFABLE]:
-            headers.popall(name, None)
+        for spoofed in [name for name in headers if name[:10].lower() == _SPOOFABLE]:
+            headers.popall(spoofed, None)
         return Exchange(
             request=request,
             target=target,
@@ -117,7 +119,7 @@ class DataPlane:
         route = exchange.route = config.find_route(
             _hostname(exchange.host), exchange.path, exchange.request.method
         )
-        chain = config.no_route if route is None else route.chain
+        chain = exchange.chain = config.no_route if route is None else route.chain
         for plugin, conf in chain.rewrite:
             refusal = plugin.rewrite(exchange, conf)
             if refusal is not None:
@@ -130,7 +132,7 @@ class DataPlane:
             settled = self._take_consumer(exchange, route)
             if isinstance(settled, Refusal):
                 return settled
-            chain = settled
+            chain = exchange.chain = settled
         for plugin, conf in chain.access:
             decision = plugin.access(exchange, conf)
             if decision is not None and not isinstance(decision, Refusal):
@@ -241,9 +243,8 @@ class DataPlane:
         log = self._log
         if log is not None:
             log.write(_encode(self._line(exchange, log.next_sequence())) + b"\n")
-        route = exchange.route
-        if route is not None and route.chain_reading.log:
-            for plugin, conf in self._config.chain_for(route, exchange.group, exchange.consumer).log:
+        if exchange.chain is not None:
+            for plugin, conf in exchange.chain.log:
                 plugin.log(exchange, conf)
 
     def _line(self, exchange: Exchange, sequence: int) -> UsageLine:
@@ -278,7 +279,7 @@ class DataPlane:
             if exchange.upstream_answered and exchange.upstream_began_ns is not None
             else None,
             ip=exchange.remote,
-            ua=_shown_agent(request.headers.get("User-Agent", "")),
+            ua=_shown_agent(request.headers.get(hdrs.USER_AGENT, "")),
         )
 
     async def broken(
@@ -361,13 +362,13 @@ def _name_consumer(exchange: Exchange) -> None:
     headers, consumer = exchange.headers, exchange.consumer
     if consumer is None:
         return
-    headers["X-Consumer-Username"] = consumer.name
+    headers[_USERNAME] = consumer.name
     if exchange.credential is not None:
-        headers["X-Credential-Identifier"] = exchange.credential.id
+        headers[_CREDENTIAL] = exchange.credential.id
     if consumer.group_id:
-        headers["X-Consumer-Group-Id"] = consumer.group_id
+        headers[_GROUP] = consumer.group_id
     if consumer.custom_id:
-        headers["X-Consumer-Custom-Id"] = consumer.custom_id
+        headers[_CUSTOM_ID] = consumer.custom_id
 
 
 def _from_absolute(target: str, host: str) -> tuple[str, str]:

@@ -17,7 +17,8 @@ from farebox_contract import problems
 from farebox_contract.usage_line import Outcome
 
 if TYPE_CHECKING:
-    from farebox_gateway.edge.config import Consumer, Credential, Group, Route
+    from farebox_gateway.edge.config import Chain, Consumer, Credential, Group, Route
+    from farebox_gateway.edge.counters.base import Want
 
 JSON: Final = (b"Content-Type", b"application/json")
 _encode = msgspec.json.Encoder().encode
@@ -66,7 +67,8 @@ class Exchange:
     logged: bool = False
     closes: bool = False
     answer_headers: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
-    notes: dict[str, Any] | None = None
+    chain: "Chain | None" = None
+    quota: "Want | None" = None
 
     def set_answer_header(self, name: str, value: str) -> None:
         """Set a header of the answer, over the upstream's of the same name."""

@@ -12,8 +12,16 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 import aiohttp
-from aiohttp import ClientConnectorError, ClientError, ClientResponse, ClientSession, ConnectionTimeoutError
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ConnectionTimeoutError,
+    hdrs,
+)
 from aiohttp.web_request import BaseRequest
+from multidict import istr
 from yarl import URL
 
 from farebox_contract import problems
@@ -27,7 +35,7 @@ log = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from farebox_gateway.edge.plugins.base import Headers
 
-_HOP_BY_HOP: Final = (*(name.decode() for name in sorted(answer.HOP_BY_HOP)), "expect")
+_HOP_BY_HOP: Final = (*(istr(name.decode()) for name in sorted(answer.HOP_BY_HOP)), hdrs.EXPECT)
 _AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _NO_BODY: Final = frozenset({204, 304})
 
@@ -77,7 +85,7 @@ class Proxy:
             return exchange.refuse(
                 503, problems.UPSTREAM_FAILED, "This route has no upstream.", outcome="upstream_error"
             )
-        expected = request.headers.get("Expect")
+        expected = request.headers.get(hdrs.EXPECT)
         if expected is not None:
             if expected.lower() != "100-continue":
                 return exchange.refuse(
@@ -122,7 +130,7 @@ class Proxy:
         self, exchange: Exchange, upstream: Upstream, node: Node, upgrade: str | None, request: BaseRequest
     ) -> ClientResponse:
         headers = exchange.headers
-        headers["Host"] = exchange.upstream_host or upstream.host_for(node, exchange.host)
+        headers[hdrs.HOST] = exchange.upstream_host or upstream.host_for(node, exchange.host)
         return await self._session.request(
             request.method,
             URL(node.base + exchange.upstream_target, encoded=True),
@@ -186,7 +194,7 @@ def _answer_head(exchange: Exchange, response: ClientResponse, side: DataPlaneSi
     keep = side.keeps_alive(exchange)
     chunked = False
     empty = request.method == "HEAD" or response.status in _NO_BODY
-    framed = "Content-Length" in response.headers and "Transfer-Encoding" not in response.headers
+    framed = hdrs.CONTENT_LENGTH in response.headers and hdrs.TRANSFER_ENCODING not in response.headers
     if not empty and not framed:
         headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
         chunked = request.version >= (1, 1)
@@ -215,19 +223,19 @@ def _prepare_headers(exchange: Exchange) -> str | None:
     """Take hop-by-hop headers out; return the protocol of an upgrade that the route allows."""
     headers, route = exchange.headers, exchange.route
     upgrade = None
-    connection = headers.getall("Connection", ())
+    connection = headers.getall(hdrs.CONNECTION, ())
     if connection:
         tokens = {token.strip().lower() for value in connection for token in value.split(",")}
         if "upgrade" in tokens and route is not None and route.websocket:
-            upgrade = headers.get("Upgrade")
+            upgrade = headers.get(hdrs.UPGRADE)
         for token in tokens - {"keep-alive", "close", "upgrade", "host", ""}:
             headers.popall(token, None)
     for name in _HOP_BY_HOP:
         if name in headers:
             headers.popall(name)
     if upgrade is not None:
-        headers["Connection"] = "Upgrade"
-        headers["Upgrade"] = upgrade
+        headers[hdrs.CONNECTION] = "Upgrade"
+        headers[hdrs.UPGRADE] = upgrade
     return upgrade
 
 

@@ -8,13 +8,18 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Final
 
+from aiohttp.hdrs import HOST
 from aiohttp.web_request import BaseRequest
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 
 from farebox_gateway.edge.settings import Network
 
-_SAID_BY_PROXIES: Final = ("X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port")
-_SET_BY_PROXIES: Final = ("X-Forwarded-For", "X-Real-IP", *_SAID_BY_PROXIES)
+_FOR: Final = istr("X-Forwarded-For")
+_REAL_IP: Final = istr("X-Real-IP")
+_PROTO: Final = istr("X-Forwarded-Proto")
+_HOST: Final = istr("X-Forwarded-Host")
+_PORT: Final = istr("X-Forwarded-Port")
+_SAID_BY_PROXIES: Final = (_PROTO, _HOST, _PORT)
 
 
 class Remote:
@@ -33,7 +38,7 @@ class Remote:
         chain: list[str] = []
         said: list[str | None]
         if self._trusted and self._is_trusted(peer):
-            for value in headers.getall("X-Forwarded-For", ()):
+            for value in headers.getall(_FOR, ()):
                 chain += [part.strip() for part in value.split(",") if part.strip()]
             said = [headers.get(name) for name in _SAID_BY_PROXIES]
         else:
@@ -46,16 +51,13 @@ class Remote:
             client = shown
             if not self._is_trusted(shown):
                 break
-        for name in _SET_BY_PROXIES:
-            if name in headers:
-                headers.popall(name)
         proto, host, port = said
         local = request.protocol.sockname
-        headers["X-Real-IP"] = client
-        headers["X-Forwarded-For"] = ", ".join((*chain, peer)) if chain else peer
-        headers["X-Forwarded-Proto"] = proto or "http"
-        headers["X-Forwarded-Host"] = host or request.headers.get("Host") or ""
-        headers["X-Forwarded-Port"] = port or (str(local[1]) if isinstance(local, tuple) else "80")
+        headers[_REAL_IP] = client
+        headers[_FOR] = ", ".join((*chain, peer)) if chain else peer
+        headers[_PROTO] = proto or "http"
+        headers[_HOST] = host or request.headers.get(HOST) or ""
+        headers[_PORT] = port or (str(local[1]) if isinstance(local, tuple) else "80")
         return client
 
     def _is_trusted(self, text: str) -> bool:

@@ -12,16 +12,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
+from aiohttp.hdrs import AUTHORIZATION
+from multidict import istr
+
 from farebox_contract import keys, problems
 from farebox_contract.plugins import AUTH, AUTH_ON_CONSUMER, AUTH_ON_CREDENTIAL, AUTH_ON_ROUTE
 from farebox_gateway.edge.exchange import Exchange, Refusal
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin, take_from_query
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
+_X_API_KEY: Final = istr("X-API-Key")
 _CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api"'),)
 _INVALID_CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api", error="invalid_token"'),)
 _SCOPE: Final = re.compile(r"(\*|[A-Z]{1,32}) (\*|[a-zA-Z0-9_.-]{1,64}\*?)")
-_NO_DIGEST: Final = b"\0" * 64
+_NO_DIGEST: Final = bytes(32)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -81,7 +85,7 @@ class FareboxAuth(Plugin):
             return conf["state"]
         if place == "credential":
             return OnCredential(
-                digest=conf["digest"].encode(),
+                digest=bytes.fromhex(conf["digest"]),
                 environment=conf["environment"],
                 expires_at=conf.get("expires_at"),
                 networks=tuple(ipaddress.ip_network(text, strict=False) for text in conf["cidrs"])
@@ -108,7 +112,7 @@ class FareboxAuth(Plugin):
             name = keys.parse(text, prefix=conf.prefix)
         except keys.MalformedKeyError:
             return _invalid(exchange)
-        digest = hashlib.sha256(text.encode()).hexdigest().encode()
+        digest = hashlib.sha256(text.encode()).digest()
         consumer = self._find_consumer(name.organization)
         credential = None if consumer is None else consumer.credentials.get(name.key)
         found = None if credential is None else credential.plugins.get(AUTH)
@@ -183,7 +187,7 @@ def _take_key(exchange: Exchange, query_parameter: str | None) -> str | None:
     """Return the first key sent, every place where one may stand being emptied for the upstream."""
     headers = exchange.headers
     found: str | None = None
-    authorization = headers.popall("Authorization", None)
+    authorization = headers.popall(AUTHORIZATION, None)
     if authorization is not None:
         kept = []
         for value in authorization:
@@ -193,8 +197,8 @@ def _take_key(exchange: Exchange, query_parameter: str | None) -> str | None:
             else:
                 kept.append(value)
         for value in kept:
-            headers.add("Authorization", value)
-    for value in headers.popall("X-API-Key", ()):
+            headers.add(AUTHORIZATION, value)
+    for value in headers.popall(_X_API_KEY, ()):
         found = found or value.strip()
     if query_parameter is not None:
         in_query = take_from_query(exchange, query_parameter, remove=True)

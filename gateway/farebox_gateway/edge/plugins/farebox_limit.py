@@ -8,7 +8,7 @@ same rule by which invoices are made.
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from farebox_contract import counters, problems
 from farebox_contract.billable import DEFAULT_RULE, RULES
@@ -18,8 +18,10 @@ from farebox_gateway.edge.exchange import Exchange, Refusal
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
+if TYPE_CHECKING:
+    from farebox_gateway.edge.config import Consumer, Group
+
 QUOTA: Final = "quota"
-_NOTE: Final = LIMIT
 _is_billable = RULES[DEFAULT_RULE]
 
 
@@ -87,29 +89,28 @@ class FareboxLimit(Plugin):
     def access(self, exchange: Exchange, conf: Any) -> Decision | Awaitable[Decision]:
         """Take one request of every window and its units of the quota, or refuse."""
         del conf
-        consumer, group = exchange.consumer, exchange.group
+        consumer = exchange.consumer
         if consumer is None:
             return None
-        own: Terms | None = consumer.plugins.get(LIMIT)
-        plan: Terms | None = None if group is None else group.plugins.get(LIMIT)
-        if own is not None:
-            exchange.subscription = own.subscription
-        wants = _wants(exchange, consumer.name, own, plan)
+        deal = consumer.memo
+        if not isinstance(deal, _Deal) or deal.group is not exchange.group:
+            deal = consumer.memo = _Deal(consumer, exchange.group)
+        exchange.subscription = deal.subscription
+        wants = deal.wants(exchange)
         if not wants:
             return None
-        fallback = "open" if plan is None else plan.when_unavailable
         try:
             taken = self._store.take(consumer.name, wants)
         except CounterUnavailableError:
-            return _unavailable(exchange, fallback)
+            return _unavailable(exchange, deal)
         if isinstance(taken, Taken):
-            return _decide(exchange, wants, taken)
-        return _wait(exchange, wants, taken, fallback)
+            return _decide(exchange, deal, wants, taken)
+        return _wait(exchange, deal, wants, taken)
 
     def log(self, exchange: Exchange, conf: Any) -> None:
         """Bring the quota to what is billable after all."""
         del conf
-        want: Want | None = None if exchange.notes is None else exchange.notes.get(_NOTE)
+        want = exchange.quota
         if want is None:
             return
         billable = _is_billable(exchange.environment, exchange.outcome, exchange.status).billable
@@ -118,28 +119,64 @@ class FareboxLimit(Plugin):
             self._store.settle(want, difference)
 
 
-def _wants(exchange: Exchange, organization: str, own: Terms | None, plan: Terms | None) -> list[Want]:
-    now = exchange.started_ms
-    windows = (plan.windows if plan is not None else None) or ()
-    quota = plan.quota if plan is not None else None
-    if own is not None:
-        windows = windows if own.windows is None else own.windows
-        quota = own.quota or quota
-    wants = []
-    for window in windows:
-        start, ends = counters.window_bounds(now, window.seconds)
-        slot = f"window:{organization}:{window.name}"
-        key = counters.window_key(organization, window.name, start)
-        wants.append(Want(window.name, slot, key, start, ends, window.requests, 1))
-    if quota is not None and own is not None and own.subscription and exchange.environment != "test":
-        units, hard = quota
-        start, ends = _period(own.periods, now)
-        key = counters.quota_key(own.subscription, start)
-        wants.append(Want(QUOTA, key, key, start, ends, units if hard else None, exchange.units))
-    return wants
+class _Deal:
+    """A group's terms and a consumer's own, merged; made once for each pair of the two and kept."""
+
+    __slots__ = ("fallback", "group", "periods", "policies", "quota", "subscription", "windows")
+
+    def __init__(self, consumer: "Consumer", group: "Group | None") -> None:
+        own: Terms | None = consumer.plugins.get(LIMIT)
+        plan: Terms | None = None if group is None else group.plugins.get(LIMIT)
+        own_windows = None if own is None else own.windows
+        windows = own_windows if own_windows is not None else (None if plan is None else plan.windows)
+        self.group = group
+        self.subscription = None if own is None else own.subscription
+        self.fallback = "open" if plan is None else plan.when_unavailable
+        self.windows = tuple(
+            (one.name, f"window:{consumer.name}:{one.name}", consumer.name, one.seconds, one.requests)
+            for one in windows or ()
+        )
+        quota = (own.quota if own is not None else None) or (plan.quota if plan is not None else None)
+        periods = () if own is None or not own.subscription else own.periods
+        self.quota = quota if periods else None
+        self.periods = tuple(
+            (start, ends, counters.quota_key(self.subscription or "", start)) for start, ends in periods
+        )
+        self.policies: dict[int, bytes] = {}
+
+    def wants(self, exchange: Exchange) -> list[Want]:
+        """Return what a request takes: the windows in the plan's order, then the quota."""
+        now = exchange.started_ms
+        wants = []
+        for name, slot, organization, seconds, requests in self.windows:
+            start, ends = counters.window_bounds(now, seconds)
+            key = counters.window_key(organization, name, start)
+            wants.append(Want(name, slot, key, start, ends, requests, 1))
+        if self.quota is not None and exchange.environment != "test":
+            units, hard = self.quota
+            start, ends, key = _period(self.periods, now)
+            wants.append(Want(QUOTA, key, key, start, ends, units if hard else None, exchange.units))
+        return wants
+
+    def policy(self, wants: list[Want]) -> bytes:
+        """Return the RateLimit-Policy header of these wants."""
+        kind = wants[-1].start if _is_quota(wants[-1]) else -1
+        policy = self.policies.get(kind)
+        if policy is None:
+            text = ", ".join(
+                f'"{want.name}";q={want.limit};w={(want.ends - want.start) // 1000}'
+                for want in wants
+                if want.limit is not None
+            )
+            policy = self.policies[kind] = text.encode()
+        return policy
 
 
-def _period(periods: tuple[tuple[int, int], ...], now: int) -> tuple[int, int]:
+def _is_quota(want: Want) -> bool:
+    return want.key == want.slot
+
+
+def _period(periods: tuple[tuple[int, int, str], ...], now: int) -> tuple[int, int, str]:
     """Return the period of an instant: the last that has begun, and the first if none has.
 
     Past the end of the last known period that one goes on: the control plane being late must not refuse.
@@ -151,34 +188,42 @@ def _period(periods: tuple[tuple[int, int], ...], now: int) -> tuple[int, int]:
     return current
 
 
-async def _wait(
-    exchange: Exchange, wants: list[Want], taking: Awaitable[Taken], fallback: str
-) -> Refusal | None:
+async def _wait(exchange: Exchange, deal: _Deal, wants: list[Want], taking: Awaitable[Taken]) -> Decision:
     try:
         taken = await taking
     except CounterUnavailableError:
-        return _unavailable(exchange, fallback)
-    return _decide(exchange, wants, taken)
+        return _unavailable(exchange, deal)
+    return _decide(exchange, deal, wants, taken)
 
 
-def _decide(exchange: Exchange, wants: list[Want], taken: Taken) -> Decision:
-    now = exchange.started_ms
-    if taken.refused is None:
-        if wants[-1].name == QUOTA and wants[-1].key == wants[-1].slot:
-            exchange.notes = {**(exchange.notes or {}), _NOTE: wants[-1]}
-        _show(exchange, wants, taken, now)
-        return None
-    want = wants[taken.refused]
-    used = taken.used[0]
-    reset = -(-want.ends // 1000)
-    retry = max(1, -(-(want.ends - now) // 1000))
+def _decide(exchange: Exchange, deal: _Deal, wants: list[Want], taken: Taken) -> Decision:
+    if taken.refused is not None:
+        return _refuse(exchange, deal, wants, taken)
+    if _is_quota(wants[-1]):
+        exchange.quota = wants[-1]
+    nearest, left = -1, 0
+    for index, used in enumerate(taken.used):
+        limit = wants[index].limit
+        if limit is not None and (nearest < 0 or limit - used < left):
+            nearest, left = index, limit - used
+    if nearest >= 0:
+        _show(exchange, deal, wants, wants[nearest], max(0, left))
+    return None
+
+
+def _refuse(exchange: Exchange, deal: _Deal, wants: list[Want], taken: Taken) -> Refusal:
+    want = wants[taken.refused or 0]
     limit = want.limit or 0
-    exchange.set_answer_header("Retry-After", str(retry))
-    _show_one(exchange, limit, max(0, limit - used), reset)
-    exchange.set_answer_header("RateLimit", f'"{want.name}";r={max(0, limit - used)};t={retry}')
-    exchange.set_answer_header("RateLimit-Policy", _policy(wants))
-    details = {"limit": want.name, "allowed": limit, "retry_after": retry, "reset": reset}
-    if want.key == want.slot:
+    retry = max(1, -(-(want.ends - exchange.started_ms) // 1000))
+    _show(exchange, deal, wants, want, max(0, limit - taken.used[0]))
+    exchange.answer_headers[b"retry-after"] = (b"Retry-After", b"%d" % retry)
+    details = {
+        "limit": want.name,
+        "allowed": limit,
+        "retry_after": retry,
+        "reset": -(-want.ends // 1000),
+    }
+    if _is_quota(want):
         return exchange.refuse(
             429,
             problems.QUOTA_EXCEEDED,
@@ -195,40 +240,22 @@ def _decide(exchange: Exchange, wants: list[Want], taken: Taken) -> Decision:
     )
 
 
-def _unavailable(exchange: Exchange, fallback: str) -> Decision:
-    if fallback == "open":
+def _unavailable(exchange: Exchange, deal: _Deal) -> Decision:
+    if deal.fallback == "open":
         return None
-    exchange.set_answer_header("Retry-After", "1")
+    exchange.answer_headers[b"retry-after"] = (b"Retry-After", b"1")
     return exchange.refuse(
         503, problems.LIMITS_UNAVAILABLE, "The limits of this plan cannot be checked now. Try again."
     )
 
 
-def _show(exchange: Exchange, wants: list[Want], taken: Taken, now: int) -> None:
-    """Show the limit that is nearest to its end."""
-    nearest: Want | None = None
-    left = 0
-    for want, used in zip(wants, taken.used, strict=True):
-        if want.limit is not None and (nearest is None or want.limit - used < left):
-            nearest, left = want, want.limit - used
-    if nearest is None or nearest.limit is None:
-        return
-    left = max(0, left)
-    _show_one(exchange, nearest.limit, left, -(-nearest.ends // 1000))
-    seconds = max(0, -(-(nearest.ends - now) // 1000))
-    exchange.set_answer_header("RateLimit", f'"{nearest.name}";r={left};t={seconds}')
-    exchange.set_answer_header("RateLimit-Policy", _policy(wants))
-
-
-def _show_one(exchange: Exchange, limit: int, remaining: int, reset: int) -> None:
-    exchange.set_answer_header("X-RateLimit-Limit", str(limit))
-    exchange.set_answer_header("X-RateLimit-Remaining", str(remaining))
-    exchange.set_answer_header("X-RateLimit-Reset", str(reset))
-
-
-def _policy(wants: list[Want]) -> str:
-    return ", ".join(
-        f'"{want.name}";q={want.limit};w={(want.ends - want.start) // 1000}'
-        for want in wants
-        if want.limit is not None
-    )
+def _show(exchange: Exchange, deal: _Deal, wants: list[Want], want: Want, left: int) -> None:
+    """Show one limit: the refused one, or the one that is nearest to its end."""
+    headers = exchange.answer_headers
+    seconds = -(-(want.ends - exchange.started_ms) // 1000)
+    headers[b"x-ratelimit-limit"] = (b"X-RateLimit-Limit", b"%d" % (want.limit or 0))
+    headers[b"x-ratelimit-remaining"] = (b"X-RateLimit-Remaining", b"%d" % left)
+    headers[b"x-ratelimit-reset"] = (b"X-RateLimit-Reset", b"%d" % -(-want.ends // 1000))
+    shown = b'"%b";r=%d;t=%d' % (want.name.encode(), left, max(0, seconds))
+    headers[b"ratelimit"] = (b"RateLimit", shown)
+    headers[b"ratelimit-policy"] = (b"RateLimit-Policy", deal.policy(wants))
