@@ -191,9 +191,15 @@ class Follower:
         except UnreadableError as error:
             self._drop(place)
             result.hinder(str(error))
-        except (CutError, OffsetMovedError) as change:
-            log.warning("file taken up anew", node=self._node, reason=str(change))
+        except OffsetMovedError as moved:
+            log.warning("somebody else reads this file too", node=self._node, reason=str(moved))
             self._drop(place)
+            result.at_end = False
+        except CutError as cut:
+            # What was not read before the cut shows as a gap, unless a copy (copytruncate) still has it.
+            log.warning("file cut, and taken up anew", node=self._node, reason=str(cut))
+            self._drop(place)
+            await note_end(self._database, reader, self._clock.now())
             result.at_end = False
 
     async def _finish(self, place: Place, followed: _Followed, result: Round) -> None:

@@ -163,8 +163,8 @@ def _judged(whole: pl.DataFrame) -> pl.DataFrame:
     sizes = whole.select(
         *(_text(name).str.len_bytes().cast(pl.Int64).alias(name) for name in _STRINGS),
         *(
-            # 0 has a digit too; log10 of 0.5 rounds to -1.
-            (column(name) + 0.5).log10().floor().clip(lower_bound=0).cast(pl.Int64).alias(name)
+            # 0 has a digit too, where log10 of 0.5 is below 0; a negative number is not sound anyway.
+            (column(name) + 0.5).log10().floor().clip(lower_bound=0).cast(pl.Int64, strict=False).alias(name)
             for name in _NUMBERS
         ),
     )

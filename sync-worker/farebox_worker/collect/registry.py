@@ -41,6 +41,14 @@ _REGISTER: Final = text(
     ON CONFLICT (node_code, fingerprint, generation) DO NOTHING
     """
 )
+# A file that was cut in place ends there; what was lost of it shows as a gap in the streams that go on.
+_END_CUT: Final = text(
+    """
+    UPDATE usage_files SET state = 'ended', ended_at = now()
+    WHERE node_code = :node AND fingerprint = :fingerprint AND state = 'open'
+      AND (device, inode) = (:device, :inode) AND generation < :generation
+    """
+)
 _FOUND_AT: Final = text(
     "UPDATE usage_files SET path = :path, device = :device, inode = :inode WHERE id = :id"
 )
@@ -67,18 +75,18 @@ async def reader_for(database: Database, node: str, source: Source) -> LogReader
             digest = _open_segment(source, row)
             if digest is not None:
                 return LogReader(source, file_row(row), digest)
+        generation = {
+            "node": node,
+            "fingerprint": mark,
+            "generation": max((row.generation for row in known), default=0) + 1,
+            "device": source.place.device,
+            "inode": source.place.inode,
+        }
+        recounted_to = max((row.read_offset for row in known), default=0)
         async with database.transaction() as session:
+            await session.execute(_END_CUT, generation)
             await session.execute(
-                _REGISTER,
-                {
-                    "node": node,
-                    "device": source.place.device,
-                    "inode": source.place.inode,
-                    "fingerprint": mark,
-                    "generation": max((row.generation for row in known), default=0) + 1,
-                    "recounted_to": max((row.read_offset for row in known), default=0),
-                    "path": str(source.path),
-                },
+                _REGISTER, {**generation, "recounted_to": recounted_to, "path": str(source.path)}
             )
 
 
