@@ -83,20 +83,22 @@ class AdminApi:
             kind = kinds.BY_PLURAL[parts[0]]
             prefix = (parts[0],)
             name, sub = (parts[1] if len(parts) > 1 else None), parts[2:]
-        method = request.method
-        if method not in kind.methods:
+        if request.method not in kind.methods:
             noun = kind.noun if kind.plural == "plugin_metadata" else kind.words
-            return _json(405, {"error_msg": f"not supported `{method}` method for {noun}"})
-        if method == "GET":
+            return _json(405, {"error_msg": f"not supported `{request.method}` method for {noun}"})
+        if request.method == "GET":
             return await self._get(request, prefix, name)
-        if method == "DELETE":
+        if request.method == "DELETE":
             return await self._delete(request, kind, prefix, name)
-        body = await _body(request)
-        ttl = _ttl(request)
-        resources = self._resources
-        if method == "PUT":
+        return await self._write(request, kind, prefix, name, sub)
+
+    async def _write(
+        self, request: web.Request, kind: kinds.Kind, prefix: Path, name: str | None, sub: list[str]
+    ) -> web.StreamResponse:
+        body, ttl, resources = await _body(request), _ttl(request), self._resources
+        if request.method == "PUT":
             path, value, created = await resources.put(kind, prefix, name, body, ttl=ttl)
-        elif method == "POST":
+        elif request.method == "POST":
             path, value, created = await resources.post(kind, prefix, name, body, ttl=ttl)
         else:
             path, value, created = await resources.patch(kind, prefix, name, sub, body, ttl=ttl)

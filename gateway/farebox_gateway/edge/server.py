@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import secrets
 import signal
@@ -131,7 +132,7 @@ def _admin_app(
 
 
 def _settle_garbage_collector() -> None:
-    """Leave the loaded state out of every later collection: it only grows the pauses, and is never garbage."""
+    """Leave the loaded state out of later collections: it is never garbage and only grows their pauses."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
