@@ -113,7 +113,7 @@ def _addresses(where: "Addresses", *, note: str | None) -> Table:
         ("what", "where"),
         [
             ("control plane", where.web),
-            ("API reference", f"{where.web}/api/reference"),
+            ("API reference", f"{where.web}/api/docs"),
             ("gateway", where.gateway),
             ("gateway's Admin API", where.gateway_admin),
             ("sample API behind it", where.upstream),

@@ -13,7 +13,6 @@ from urllib.parse import unquote, urlsplit
 
 HOST: Final = "127.0.0.1"
 DATABASE: Final = "farebox"
-DEMO_ROUTE: Final = "messages"
 _DATABASE_URLS: Final = ("FAREBOX_DATABASE_URL", "FAREBOX_DATABASE_WORKER_URL", "FAREBOX_DATABASE_OWNER_URL")
 
 

@@ -1,11 +1,18 @@
-"""What an installation needs before its programs can work: roles, a schema, and a route to sell."""
+"""What an installation needs before it is of use: roles, a schema, and for trying it a route to sell."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
+import aiohttp
+
 from farebox import migrations
+from farebox.db import Database
+from farebox.gateways import service as gateways
+from farebox.usage.nodes import nodes
 
 ROLE_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -14,6 +21,10 @@ ROLE_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
         migrations.OWNER: "FAREBOX_DATABASE_OWNER_URL",
     }
 )
+SAMPLE_ROUTE: Final = "messages"
+_SAMPLE_URIS: Final = ("/v1/messages/*",)
+_PATIENCE_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.05
 
 
 def urls_by_variable(urls: migrations.DatabaseUrls) -> dict[str, str]:
@@ -34,6 +45,62 @@ async def migrate(owner_url: str) -> None:
     await asyncio.to_thread(migrations.upgrade, owner_url)
 
 
-async def sell_the_sample_api(settings: Mapping[str, str], *, upstream: str) -> None:
-    """Register the sample API as the route that the demo sells."""
-    raise RuntimeError(f"not wired yet: {upstream} {len(settings)}")
+async def sell_the_sample_api(worker_url: str, *, upstream: str) -> None:
+    """Register the sample API at `upstream` (host:port) as a route, unless it is there just so already."""
+    leads_to = {upstream: 1}
+    database = Database(worker_url, pool_size=1)
+    try:
+        async with database.transaction() as session:
+            for route in await gateways.list_routes(session):
+                if route.code == SAMPLE_ROUTE and route.nodes == leads_to:
+                    return
+            await gateways.put_upstream(session, SAMPLE_ROUTE, nodes=leads_to)
+            await gateways.put_route(session, SAMPLE_ROUTE, upstream=SAMPLE_ROUTE, uris=_SAMPLE_URIS)
+    finally:
+        await database.close()
+
+
+async def until_sold(gateway_url: str) -> bool:
+    """Whether the gateway knows the sample route, after waiting for the worker to bring it there."""
+
+    async def known() -> bool:
+        with suppress(aiohttp.ClientError):
+            async with (
+                aiohttp.ClientSession() as client,
+                client.get(f"{gateway_url}/v1/messages/x") as answer,
+            ):
+                return answer.status != 404
+        return False
+
+    return await _comes_true(known)
+
+
+async def until_metered(worker_url: str, *, node: str, since: datetime) -> bool:
+    """Whether the collector has read the node's log to its end since then, after waiting for it."""
+    database = Database(worker_url, pool_size=1)
+
+    async def read() -> bool:
+        async with database.transaction() as session:
+            reports = {report.code: report for report in await nodes(session)}
+        report = reports.get(node)
+        return report is not None and report.read_to_end_at is not None and report.read_to_end_at >= since
+
+    try:
+        return await _comes_true(read)
+    finally:
+        await database.close()
+
+
+def now() -> datetime:
+    """The machine's time, in UTC."""
+    return datetime.now(UTC)
+
+
+async def _comes_true(condition: Callable[[], Awaitable[bool]]) -> bool:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_SECONDS
+    while not await condition():
+        if loop.time() > deadline:
+            return False
+        await asyncio.sleep(_LOOK_SECONDS)
+    return True

@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -108,7 +107,7 @@ class _Start:
         self._ports: Ports = choose_ports(options, is_free=port_is_free, any_free=free_port, say=say)
         self._where = addresses(home, self._ports)
         self._ready = False
-        self._started_at = datetime.now(UTC).isoformat()
+        self._started_at = first_steps.now()
         self.supervisor = Supervisor(say=say, changed=self._write_state)
 
     async def everything(self) -> Stack:
@@ -124,11 +123,25 @@ class _Start:
         await first_steps.migrate(settings["FAREBOX_DATABASE_OWNER_URL"])
         await self._programs(settings, "worker", "collect")
         await self._programs(settings, "web", "edge")
-        if self._options.demo:
-            await first_steps.sell_the_sample_api(settings, upstream=f"{HOST}:{self._ports.upstream}")
+        await self._until_it_works(settings)
         self._ready = True
         self._write_state()
         return Stack(self._where, settings, self.supervisor)
+
+    async def _until_it_works(self, settings: Mapping[str, str]) -> None:
+        """Running is not working: wait until the node is metered and the sample route can be called.
+
+        What does not come about is said, and does not stop the rest: `farebox doctor` can look into it.
+        """
+        worker_url = settings["FAREBOX_DATABASE_WORKER_URL"]
+        if self._options.demo:
+            upstream = f"{HOST}:{self._ports.upstream}"
+            await first_steps.sell_the_sample_api(worker_url, upstream=upstream)
+            if not await first_steps.until_sold(self._where.gateway):
+                self._say("The gateway does not know the sample route yet; `farebox doctor` says why.")
+        node = settings["FAREBOX_NODE"]
+        if not await first_steps.until_metered(worker_url, node=node, since=self._started_at):
+            self._say(f"The usage log of node {node} is not read yet; `farebox doctor` says why.")
 
     async def _servers(self, kept: Secrets) -> dict[str, str]:
         """Start PostgreSQL and Redis unless others run them; return the URLs of those that we started."""
@@ -206,7 +219,7 @@ class _Start:
         state = StackState(
             pid=os.getpid(),
             ready=self._ready,
-            started_at=self._started_at,
+            started_at=self._started_at.isoformat(),
             addresses=self._where,
             members=members,
         )
