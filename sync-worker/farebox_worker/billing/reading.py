@@ -35,19 +35,23 @@ _TERMS: Final = text(
     JOIN subscriptions s ON s.id = p.subscription_id
     JOIN plan_versions v ON v.id = s.plan_version_id
     JOIN organizations o ON o.id = p.organization_id
-    LEFT JOIN invoices i ON i.period_id = p.id AND i.kind = 'period' AND p.state = 'invoiced'
+    LEFT JOIN invoices i ON i.subscription_id = p.subscription_id AND i.period_start = p.starts_at
+                        AND i.kind = 'period'
     WHERE p.organization_id = ANY(:organizations) AND (p.state = 'invoiced' OR p.id = ANY(:periods))
     ORDER BY p.organization_id, p.ends_at, p.starts_at, p.id
     """
 )
-# Only a first period reaches back before its start and only a last one past its end.
+# Only a first period reaches back before its start and only a last one past its end. The least and the
+# greatest bucket of a dimension are two look-ups in the key of the rollups.
 _REACH: Final = text(
     """
-    SELECT p.id, min(r.bucket) AS first, max(r.bucket) AS last
+    SELECT p.id, min(reach.first) AS first, max(reach.last) AS last
     FROM billing_periods p
     JOIN usage_dimensions d ON d.subscription_id = p.subscription_id
-    JOIN usage_rollups r ON r.dimension_id = d.id
-    WHERE p.id = ANY(:periods)
+    CROSS JOIN LATERAL (
+        SELECT min(bucket) AS first, max(bucket) AS last FROM usage_rollups WHERE dimension_id = d.id
+    ) reach
+    WHERE p.id = ANY(:periods) AND reach.first IS NOT NULL
     GROUP BY p.id
     """
 )

@@ -198,8 +198,9 @@ async def test_an_upgrade_makes_two_invoices_and_each_unit_stands_on_one(
     await world.node(read_to="2026-11-15T10:08")
     assert (await world.run()).finalized == 1
     await world.use(customer, "2026-11-15T10:45", 60)
-    await world.node(read_to="2026-12-01T00:05")
-    world.clock.instant = at("2026-12-01T00:10")
+    # The new subscription is anchored on the 15th.
+    await world.node(read_to="2026-12-15T00:05")
+    world.clock.instant = at("2026-12-15T00:10")
     assert (await world.run()).finalized == 1
     first, second = await world.invoices()
     assert brief(first) == [("charge", "base", 1, 10_00), ("charge", "requests", 540, 5_40)]
