@@ -1,0 +1,136 @@
+"""What stands in the database, read as the translation wants it. The worker's role sees all tenants.
+
+One statement reads the revision and the state of organizations together, from one snapshot of PostgreSQL:
+no state is ever older than the revision that it is recorded under, which would lose a change.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.selectable import TextualSelect
+
+from farebox.clock import ClockOffset, OrganizationTime
+from farebox_worker.translate import (
+    CatalogueFacts,
+    KeyFacts,
+    OrganizationFacts,
+    PlanFacts,
+    RouteFacts,
+    SubscriptionFacts,
+    UpstreamFacts,
+)
+
+_ORGANIZATIONS: Final = """
+    SELECT o.id, o.public_id, o.state, o.edge_revision,
+           s.public_id AS subscription, s.time_zone, s.anchor_day, s.started_at, v.code AS group_code,
+           (SELECT jsonb_agg(jsonb_build_array(k.public_id, k.environment, k.digest,
+                                               extract(epoch FROM k.expires_at)::text, k.edge_revision)
+                             ORDER BY k.public_id)
+            FROM api_keys k
+            WHERE k.organization_id = o.id AND k.state = 'active'
+              AND (k.expires_at IS NULL OR k.expires_at > :now)) AS keys,
+           (SELECT jsonb_agg(jsonb_build_array(extract(epoch FROM c.began_at)::text, c.offset_ms)
+                             ORDER BY c.began_at)
+            FROM test_clock_offsets c WHERE c.organization_id = o.id) AS offsets
+    FROM organizations o
+    LEFT JOIN subscriptions s ON s.organization_id = o.id AND s.state = 'active'
+    LEFT JOIN plan_versions v ON v.id = s.plan_version_id
+    WHERE {which}
+"""
+
+
+def _reading(which: str) -> TextualSelect:
+    return text(_ORGANIZATIONS.format(which=which)).columns(keys=JSONB(), offsets=JSONB())
+
+
+_BY_ID: Final = _reading("o.id = ANY(:wanted)")
+_BY_NAME: Final = _reading("o.public_id = ANY(:wanted)")
+_OPEN_AFTER: Final = text(
+    "SELECT id, public_id FROM organizations WHERE id > :after AND state <> 'closed' ORDER BY id LIMIT :limit"
+)
+_CATALOGUE_REVISION: Final = text("SELECT catalogue_revision FROM gateways WHERE id = :gateway")
+_PLANS: Final = text(
+    "SELECT code, limits, quota, without_counter FROM plan_versions WHERE state <> 'draft' ORDER BY code"
+).columns(limits=JSONB(), quota=JSONB())
+_UPSTREAMS: Final = text("SELECT code, nodes FROM upstreams ORDER BY code").columns(nodes=JSONB())
+_ROUTES: Final = text(
+    "SELECT code, upstream_code, uris, methods, hosts, units, upstream_units FROM routes ORDER BY code"
+).columns(uris=JSONB(), methods=JSONB(), hosts=JSONB())
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+async def organizations(
+    session: AsyncSession, ids: Sequence[UUID], *, now: datetime
+) -> list[OrganizationFacts]:
+    """Read organizations by their ids; those that do not exist are left out."""
+    rows = await session.execute(_BY_ID, {"wanted": list(ids), "now": now})
+    return [_organization(row) for row in rows]
+
+
+async def organizations_named(
+    session: AsyncSession, names: Sequence[str], *, now: datetime
+) -> dict[str, OrganizationFacts]:
+    """Read organizations by their public ids, which are the consumers' names."""
+    rows = await session.execute(_BY_NAME, {"wanted": list(names), "now": now})
+    return {row.public_id: _organization(row) for row in rows}
+
+
+async def open_after(session: AsyncSession, after: UUID, *, limit: int) -> list[tuple[UUID, str]]:
+    """Return the next organizations that are not closed, in the order of their ids, with their public ids."""
+    rows = await session.execute(_OPEN_AFTER, {"after": after, "limit": limit})
+    return [(row.id, row.public_id) for row in rows]
+
+
+async def catalogue(session: AsyncSession, gateway_id: UUID) -> CatalogueFacts:
+    """Read plans, upstreams and routes: the revision first, then the state, which may be newer."""
+    revision = await session.scalar(_CATALOGUE_REVISION, {"gateway": gateway_id})
+    plans = await session.execute(_PLANS)
+    upstreams = await session.execute(_UPSTREAMS)
+    routes = await session.execute(_ROUTES)
+    return CatalogueFacts(
+        int(revision or 0),
+        tuple(PlanFacts(row.code, row.limits, row.quota, row.without_counter) for row in plans),
+        tuple(UpstreamFacts(row.code, row.nodes) for row in upstreams),
+        tuple(
+            RouteFacts(
+                row.code, row.upstream_code, row.uris, row.methods, row.hosts, row.units, row.upstream_units
+            )
+            for row in routes
+        ),
+    )
+
+
+def _organization(row: Any) -> OrganizationFacts:
+    subscription = None
+    if row.subscription is not None:
+        subscription = SubscriptionFacts(
+            row.subscription, row.group_code, row.time_zone, row.anchor_day, row.started_at
+        )
+    return OrganizationFacts(
+        row.id,
+        row.public_id,
+        row.state,
+        row.edge_revision,
+        OrganizationTime(
+            tuple(
+                ClockOffset(_instant(began_at), timedelta(milliseconds=offset))
+                for began_at, offset in row.offsets or ()
+            )
+        ),
+        subscription,
+        tuple(
+            KeyFacts(public_id, environment, digest, None if expires is None else _instant(expires), revision)
+            for public_id, environment, digest, expires, revision in row.keys or ()
+        ),
+    )
+
+
+def _instant(seconds: str) -> datetime:
+    """Read PostgreSQL's epoch text, exact to the microsecond, without going through a float."""
+    whole, _, fraction = seconds.partition(".")
+    return _EPOCH + timedelta(seconds=int(whole), microseconds=int(fraction[:6].ljust(6, "0") or 0))

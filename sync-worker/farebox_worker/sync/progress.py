@@ -1,0 +1,250 @@
+"""What the database remembers of each gateway: how far it has got, what failed, and who writes to it.
+
+The outbox says what changed, so that a worker looks at changes and not at a hundred thousand organizations;
+the revisions decide. An outbox row is completed in the transaction that records its revision as applied, and
+only when every gateway has applied the newest one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from farebox.gateways.service import GATEWAY_PASS
+from farebox.outbox import GATEWAY_CATALOGUE, GATEWAY_SYNC
+
+_GATEWAY: Final = text(
+    "SELECT id, catalogue_revision, applied_catalogue_revision, last_full_pass_at FROM gateways "
+    "WHERE code = :code"
+)
+_TAKE_OVER: Final = text(
+    "UPDATE gateways g SET writer = :writer FROM gateways before "
+    "WHERE g.id = :gateway AND before.id = g.id RETURNING before.writer"
+)
+_RELEASE: Final = text("UPDATE gateways SET writer = NULL WHERE id = :gateway AND writer = :writer")
+_CHANGED: Final = text(
+    """
+    SELECT id FROM (
+        SELECT b.organization_id AS id, b.available_at
+        FROM outbox b JOIN organizations o ON o.id = b.organization_id
+        LEFT JOIN gateway_organizations a ON a.gateway_id = :gateway AND a.organization_id = o.id
+        WHERE b.done_at IS NULL AND b.available_at <= now() AND b.job = :job
+          AND COALESCE(a.applied_revision, 0) < o.edge_revision
+        ORDER BY b.available_at, b.id LIMIT :limit
+    ) changed
+    UNION
+    SELECT organization_id FROM (
+        SELECT organization_id FROM gateway_organizations
+        WHERE gateway_id = :gateway AND attempts > 0 AND next_attempt_at <= now()
+        ORDER BY next_attempt_at LIMIT :limit
+    ) due
+    """
+)
+_LAGGING: Final = text(
+    """
+    SELECT o.id FROM organizations o
+    LEFT JOIN gateway_organizations a ON a.gateway_id = :gateway AND a.organization_id = o.id
+    WHERE o.id > :after AND COALESCE(a.applied_revision, 0) < o.edge_revision
+      AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= now())
+    ORDER BY o.id LIMIT :limit
+    """
+)
+_APPLIED: Final = text(
+    "SELECT organization_id, applied_revision FROM gateway_organizations "
+    "WHERE gateway_id = :gateway AND organization_id = ANY(:ids)"
+)
+_RECORD: Final = text(
+    """
+    INSERT INTO gateway_organizations (gateway_id, organization_id, applied_revision, applied_at)
+    SELECT :gateway, t.id, t.revision, now()
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:revisions AS bigint[])) AS t(id, revision)
+    ON CONFLICT (gateway_id, organization_id) DO UPDATE
+    SET applied_revision = GREATEST(gateway_organizations.applied_revision, excluded.applied_revision),
+        applied_at = excluded.applied_at, attempts = 0, last_error = NULL, next_attempt_at = NULL
+    """
+)
+_COMPLETE: Final = text(
+    """
+    UPDATE outbox b SET done_at = now(), last_error = NULL
+    FROM organizations o
+    WHERE b.organization_id = o.id AND b.job = :job AND b.done_at IS NULL AND {which}
+      AND NOT EXISTS (
+        SELECT FROM gateways g
+        LEFT JOIN gateway_organizations a ON a.gateway_id = g.id AND a.organization_id = o.id
+        WHERE COALESCE(a.applied_revision, 0) < o.edge_revision)
+    """.replace("{which}", "(:all_of_them OR o.id = ANY(:ids))")
+)
+_FAIL: Final = text(
+    """
+    WITH failed AS (
+        INSERT INTO gateway_organizations (gateway_id, organization_id, attempts, last_error, next_attempt_at)
+        SELECT :gateway, t.id, 1, t.error, now() + interval '0.75 seconds'
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:errors AS text[])) AS t(id, error)
+        ON CONFLICT (gateway_id, organization_id) DO UPDATE
+        SET attempts = gateway_organizations.attempts + 1, last_error = excluded.last_error,
+            next_attempt_at = now() + interval '1 second' * (0.5 + random() / 2)
+                * LEAST(:longest, power(2, LEAST(gateway_organizations.attempts, 20)))
+        RETURNING organization_id, last_error, next_attempt_at
+    )
+    UPDATE outbox b SET attempts = b.attempts + 1, last_error = f.last_error, available_at = f.next_attempt_at
+    FROM failed f WHERE b.organization_id = f.organization_id AND b.job = :job AND b.done_at IS NULL
+    """
+)
+_CATALOGUE_APPLIED: Final = text(
+    "UPDATE gateways SET applied_catalogue_revision = GREATEST(applied_catalogue_revision, :revision), "
+    "catalogue_error = NULL WHERE id = :gateway"
+)
+_CATALOGUE_FAILED: Final = text("UPDATE gateways SET catalogue_error = :error WHERE id = :gateway")
+_COMPLETE_CATALOGUE: Final = text(
+    "UPDATE outbox SET done_at = now(), last_error = NULL WHERE job = :job AND done_at IS NULL "
+    "AND NOT EXISTS (SELECT FROM gateways WHERE applied_catalogue_revision < catalogue_revision)"
+)
+_FULL_PASS: Final = text(
+    "UPDATE gateways SET last_full_pass_at = now(), last_full_pass = :report WHERE id = :gateway"
+).bindparams(bindparam("report", type_=JSONB))
+_REQUESTED: Final = text(
+    "SELECT id, payload FROM outbox WHERE job = :job AND done_at IS NULL AND available_at <= now() "
+    "AND payload->>'gateway' = :code ORDER BY id LIMIT 1"
+).columns(payload=JSONB())
+_ANSWER: Final = text(
+    "UPDATE outbox SET done_at = now(), last_error = :error, "
+    "payload = payload || jsonb_build_object('report', CAST(:report AS jsonb)) WHERE id = :id"
+).bindparams(bindparam("report", type_=JSONB))
+LONGEST_PAUSE_SECONDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayState:
+    """What is recorded of one gateway."""
+
+    id: UUID
+    catalogue_revision: int
+    applied_catalogue_revision: int
+    last_full_pass_at: datetime | None
+
+    @property
+    def catalogue_settled(self) -> bool:
+        """Whether the gateway has the newest catalogue."""
+        return self.applied_catalogue_revision >= self.catalogue_revision
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one organization at one gateway: `revision` is enforced, or `error` says why not."""
+
+    organization: UUID
+    name: str
+    revision: int
+    writes: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A person asked for a pass; `scope` is `all`, `keys` or `cleanup`."""
+
+    id: int
+    scope: str
+    overwrite_newer: bool
+
+
+async def gateway(session: AsyncSession, code: str) -> GatewayState | None:
+    """Read the state of the gateway with this code."""
+    row = (await session.execute(_GATEWAY, {"code": code})).one_or_none()
+    if row is None:
+        return None
+    return GatewayState(row.id, row.catalogue_revision, row.applied_catalogue_revision, row.last_full_pass_at)
+
+
+async def take_over(session: AsyncSession, gateway_id: UUID, writer: str) -> str | None:
+    """Note who writes from now on; return who wrote before and has not said that he stopped."""
+    before: str | None = await session.scalar(_TAKE_OVER, {"gateway": gateway_id, "writer": writer})
+    return before
+
+
+async def release(session: AsyncSession, gateway_id: UUID, writer: str) -> None:
+    """Note that this writer has stopped, with no request of his under way."""
+    await session.execute(_RELEASE, {"gateway": gateway_id, "writer": writer})
+
+
+async def changed(session: AsyncSession, gateway_id: UUID, *, limit: int) -> list[UUID]:
+    """Return organizations that the outbox says have changed, and failed ones whose time has come."""
+    rows = await session.execute(_CHANGED, {"gateway": gateway_id, "limit": limit, "job": GATEWAY_SYNC.name})
+    return [row.id for row in rows]
+
+
+async def lagging(session: AsyncSession, gateway_id: UUID, *, after: UUID, limit: int) -> list[UUID]:
+    """Return organizations whose revision is not applied, whatever the outbox says, in order of their ids."""
+    rows = await session.execute(_LAGGING, {"gateway": gateway_id, "after": after, "limit": limit})
+    return [row.id for row in rows]
+
+
+async def applied(session: AsyncSession, gateway_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return the applied revisions of these organizations; one that was never applied is left out."""
+    rows = await session.execute(_APPLIED, {"gateway": gateway_id, "ids": list(ids)})
+    return {row.organization_id: row.applied_revision for row in rows}
+
+
+async def record(session: AsyncSession, gateway_id: UUID, outcomes: Sequence[Outcome]) -> None:
+    """Record what came of a batch, and complete the outbox rows that are thereby done.
+
+    A failure is tried again after 1, 2, 4 … seconds, at most five minutes, with jitter.
+    """
+    done = [each for each in outcomes if each.error is None]
+    failed = [each for each in outcomes if each.error is not None]
+    if done:
+        ids = [each.organization for each in done]
+        revisions = [each.revision for each in done]
+        await session.execute(_RECORD, {"gateway": gateway_id, "ids": ids, "revisions": revisions})
+        await session.execute(_COMPLETE, {"job": GATEWAY_SYNC.name, "ids": ids, "all_of_them": False})
+    if failed:
+        await session.execute(
+            _FAIL,
+            {
+                "gateway": gateway_id,
+                "job": GATEWAY_SYNC.name,
+                "ids": [each.organization for each in failed],
+                "errors": [each.error for each in failed],
+                "longest": LONGEST_PAUSE_SECONDS,
+            },
+        )
+
+
+async def complete_leftovers(session: AsyncSession) -> None:
+    """Complete outbox rows that are done but were not seen so: two gateways ended at the same time."""
+    await session.execute(_COMPLETE, {"job": GATEWAY_SYNC.name, "ids": [], "all_of_them": True})
+    await session.execute(_COMPLETE_CATALOGUE, {"job": GATEWAY_CATALOGUE.name})
+
+
+async def record_catalogue(
+    session: AsyncSession, gateway_id: UUID, *, revision: int, error: str | None
+) -> None:
+    """Record that the gateway has the catalogue of this revision, or why it has not."""
+    if error is not None:
+        await session.execute(_CATALOGUE_FAILED, {"gateway": gateway_id, "error": error})
+        return
+    await session.execute(_CATALOGUE_APPLIED, {"gateway": gateway_id, "revision": revision})
+    await session.execute(_COMPLETE_CATALOGUE, {"job": GATEWAY_CATALOGUE.name})
+
+
+async def record_full_pass(session: AsyncSession, gateway_id: UUID, report: dict[str, Any]) -> None:
+    """Keep the report of the last full pass, for operators."""
+    await session.execute(_FULL_PASS, {"gateway": gateway_id, "report": report})
+
+
+async def requested(session: AsyncSession, code: str) -> Request | None:
+    """Return the oldest pass that somebody asked for and that is not done."""
+    row = (await session.execute(_REQUESTED, {"job": GATEWAY_PASS.name, "code": code})).one_or_none()
+    if row is None:
+        return None
+    return Request(row.id, row.payload.get("scope", "all"), bool(row.payload.get("overwrite_newer")))
+
+
+async def answer(session: AsyncSession, request: Request, report: dict[str, Any], error: str | None) -> None:
+    """Complete a request with its report."""
+    await session.execute(_ANSWER, {"id": request.id, "report": report, "error": error})

@@ -1,0 +1,195 @@
+"""The one way in which anything is written to a gateway: observe, plan, push, record.
+
+Level-triggered: whatever happened, what is read now is brought to what was sold by now. Organizations that
+are being written by one task are not begun by another, so that an older snapshot never lands after a newer.
+What is refused fails for its organization alone; a gateway that does not answer fails the batch.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID, uuid4
+
+import aiohttp
+
+from farebox.clock import Clock
+from farebox.db import Database
+from farebox_contract import plugins
+from farebox_gateway.client import AdminClient
+from farebox_gateway.planner import Plan, Step, Why, plan
+from farebox_gateway.resources import Kind, Observed, Ref, Resource
+from farebox_worker import snapshot, translate
+from farebox_worker.sync import canary, progress
+from farebox_worker.sync.fence import Fence
+from farebox_worker.sync.progress import GatewayState, Outcome
+from farebox_worker.sync.pushing import push
+from farebox_worker.targets import Target
+from farebox_worker.translate import OrganizationFacts
+
+CONCURRENCY: Final = 16
+CATALOGUE_KINDS: Final = (Kind.UPSTREAM, Kind.CONSUMER_GROUP, Kind.ROUTE)
+CONSUMER_KINDS: Final = frozenset({Kind.CONSUMER, Kind.CREDENTIAL})
+OUR_PLUGINS: Final = frozenset({plugins.AUTH, plugins.LIMIT, plugins.METER})
+_ERROR_LENGTH: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueResult:
+    """What came of a catalogue: the plan that was carried out, and why it is not enforced, if it is not."""
+
+    plan: Plan
+    revision: int
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """Writes to one gateway. Whoever makes it holds the gateway's lock, which `fence` asks.
+
+    `released` is called when organizations that somebody was refused are free again.
+    """
+
+    target: Target
+    gateway_id: UUID
+    database: Database
+    client: AdminClient
+    http: aiohttp.ClientSession
+    clock: Clock
+    fence: Fence
+    released: Callable[[], None] = lambda: None
+    overwrite_newer: bool = False
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
+    _busy: set[UUID] = field(default_factory=set)
+    _passed_over: bool = False
+    _one_catalogue: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def organizations(
+        self, ids: Collection[UUID], *, kinds: Collection[Kind] = CONSUMER_KINDS
+    ) -> list[Outcome]:
+        """Bring these organizations to what was sold, and record what came of it.
+
+        Those that another task is at are left out: it reads anew, or the outbox still has them. With fewer
+        `kinds` only those are written, and nothing is recorded as applied.
+        """
+        mine = [each for each in dict.fromkeys(ids) if each not in self._busy]
+        self._passed_over = self._passed_over or len(mine) < len(ids)
+        if not mine:
+            return []
+        self._busy.update(mine)
+        try:
+            return await self._batch(mine, frozenset(kinds))
+        finally:
+            self._busy.difference_update(mine)
+            if self._passed_over:
+                self._passed_over = False
+                self.released()
+
+    async def _batch(self, ids: Sequence[UUID], kinds: frozenset[Kind]) -> list[Outcome]:
+        async with self.database.transaction() as session:
+            facts = await snapshot.organizations(session, ids, now=self.clock.now())
+        tasks = [asyncio.ensure_future(self._organization(each, kinds)) for each in facts]
+        if not tasks:
+            return []
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in tasks:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        failures = [error for task in done if (error := task.exception()) is not None]
+        outcomes = [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
+        if outcomes and kinds == CONSUMER_KINDS:
+            async with self.database.transaction() as session:
+                await progress.record(session, self.gateway_id, outcomes)
+        if failures:
+            raise failures[0]
+        return outcomes
+
+    async def _organization(self, facts: OrganizationFacts, kinds: frozenset[Kind]) -> Outcome:
+        desired = translate.organization(facts, now=self.clock.now())
+        made = self._plan(desired, await self.observe(facts.public_id))
+        steps = [step for step in made.steps if step.ref.kind in kinds]
+        refused = await push(self.client, steps, fence=self.fence, slots=self.slots)
+        refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
+        error = "; ".join(refused)[:_ERROR_LENGTH] or None
+        return Outcome(facts.id, facts.public_id, facts.revision, len(steps), error)
+
+    async def observe(self, consumer: str) -> list[Observed]:
+        """Read a consumer with its credentials; where there is no consumer there are no credentials."""
+        async with self.slots:
+            found = await self.client.get(Ref(Kind.CONSUMER, consumer))
+            if found is None:
+                return []
+            return [found, *await self.client.credentials(consumer)]
+
+    async def remove_consumer(self, name: str) -> list[str]:
+        """Delete a consumer of ours that belongs to nobody; returns what was refused."""
+        made = self._plan([], await self.observe(name))
+        refused = await push(self.client, made.steps, fence=self.fence, slots=self.slots)
+        return refused + [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
+
+    async def catalogue(self, *, changed_elsewhere: bool = False) -> CatalogueResult:
+        """Bring upstreams, plan versions and routes to what was sold; then see whether it is enforced.
+
+        Routes are pushed only to a gateway that has loaded our plugins: without them they would be served
+        unprotected. After any write (`changed_elsewhere` tells of others) the canary gets a new nonce, and is
+        then probed through the data plane.
+        """
+        made, revision, nonce, missing = await self.survey_catalogue()
+        refused = await push(self.client, made.steps, fence=self.fence, slots=self.slots)
+        refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
+        if missing:
+            refused.append(
+                f"the gateway has not loaded {', '.join(sorted(missing))}: no route is pushed; "
+                "load the plugins and the routes follow"
+            )
+        elif not refused and self.target.data_url:
+            if made.steps or changed_elsewhere:
+                nonce = uuid4().hex
+                fresh = translate.canary(nonce, revision=revision, key_prefix=self.target.key_prefix)
+                step = Step("put", fresh.ref, Why.OUTDATED, fresh.body)
+                refused += await push(self.client, [step], fence=self.fence, slots=self.slots)
+            if (said := await canary.probe(self.http, self.target.data_url, nonce)) is not None:
+                refused.append(said)
+        error = "; ".join(refused)[:_ERROR_LENGTH] or None
+        async with self.database.transaction() as session:
+            await progress.record_catalogue(session, self.gateway_id, revision=revision, error=error)
+        return CatalogueResult(made, revision, error)
+
+    async def survey_catalogue(self) -> tuple[Plan, int, str, frozenset[str]]:
+        """Compare the catalogue; returns plan, revision, the canary's nonce, missing plugins."""
+        missing = OUR_PLUGINS - await self.client.plugins()
+        async with self.database.transaction() as session:
+            facts = await snapshot.catalogue(session, self.gateway_id)
+        kinds = CATALOGUE_KINDS if not missing else (Kind.UPSTREAM,)
+        observed = [found for kind in kinds async for page in self.client.pages(kind) for found in page]
+        nonce = _nonce(observed)
+        desired = translate.catalogue(
+            facts, nonce=nonce, with_routes=not missing, key_prefix=self.target.key_prefix
+        )
+        made = self._plan(desired, observed)
+        if missing:
+            made = Plan(tuple(step for step in made.steps if step.verb == "put"), made.conflicts)
+        return made, facts.revision, nonce, missing
+
+    async def state(self) -> GatewayState:
+        """Read what is recorded of this gateway."""
+        async with self.database.transaction() as session:
+            found = await progress.gateway(session, self.target.code)
+        if found is None:
+            raise LookupError(f"the table gateways has no {self.target.code!r}: run `farebox migrate`")
+        return found
+
+    def _plan(self, desired: Iterable[Resource], observed: list[Observed]) -> Plan:
+        return plan(desired, observed, overwrite_newer=self.overwrite_newer)
+
+
+def _nonce(observed: Sequence[Observed]) -> str:
+    """Return the nonce of the canary that stands there, so that a pass without changes writes nothing."""
+    for found in observed:
+        if found.ref == Ref(Kind.ROUTE, translate.CANARY_ROUTE) and found.ours:
+            uris = found.body.get("uris") or [""]
+            if isinstance(uris[0], str) and uris[0].startswith(translate.CANARY_PATH):
+                return uris[0].removeprefix(translate.CANARY_PATH)
+    return uuid4().hex
