@@ -6,7 +6,7 @@ way.
 """
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from arq.connections import ArqRedis, RedisSettings, create_pool
@@ -16,6 +16,9 @@ from farebox_worker.jobs import outbox_row
 from farebox_worker.jobs.outbox_row import Context, Lease
 from farebox_worker.listening import Bell
 from farebox_worker.supervision import wait_for
+
+if TYPE_CHECKING:
+    from arq.typing import WorkerCoroutine
 
 TASK: Final = "outbox_row"
 QUEUE: Final = "farebox:jobs"
@@ -43,12 +46,19 @@ async def relay(context: Context, bell: Bell, stop: asyncio.Event) -> None:
 async def work(context: Context, stop: asyncio.Event) -> None:
     """Run queued rows until `stop`; those under way are finished or given to another worker."""
 
-    async def run(_: dict[Any, Any], *leased: Any, **__: Any) -> None:
-        row, attempt = leased
+    async def run(_: dict[Any, Any], row: int, attempt: int) -> None:
         await outbox_row.run(context, Lease(row, attempt))
 
     worker = Worker(
-        functions=[func(run, name=TASK, timeout=outbox_row.TIMEOUT_SECONDS, keep_result=0, max_tries=5)],
+        functions=[
+            func(
+                cast("WorkerCoroutine", run),
+                name=TASK,
+                timeout=outbox_row.TIMEOUT_SECONDS,
+                keep_result=0,
+                max_tries=5,
+            )
+        ],
         queue_name=QUEUE,
         redis_pool=await _pool(context),
         handle_signals=False,
