@@ -6,6 +6,9 @@
 -- up to their unspent sum early. A slice untouched for `lease_seconds` goes back; so does what is held when nginx
 -- stops. If the whole of nginx is killed, what it held counts as used.
 --
+-- What a request turns out to weigh more than was taken for it is taken from the lease, below zero if need be: such
+-- a debt is part of what the next request asks for, and otherwise paid with the next beat.
+--
 -- Without Redis, or without its generation marker, leases that are held may still be spent; everything else is
 -- unavailable at once.
 
@@ -83,7 +86,7 @@ local function from_leases(self, wants)
         if not left then
             put_back(self, wants, parts, i - 1)
             local refused = want.limit and dict:get("refused:" .. lease .. ":" .. want.limit)
-            if refused then
+            if refused and refused + want.units > want.limit then
                 return true, i, refused
             end
             return nil
@@ -125,14 +128,15 @@ local function ask(self, wants)
     for i = 1, #wants do
         local want = wants[i]
         local lease = lease_of(self, want.key)
-        local part = min(dict:get(lease) or 0, want.units)
+        local left = dict:get(lease) or 0
+        local part = min(left, want.units)
         parts[i] = part > 0 and spend(dict, lease, part) and part or 0
         if parts[i] < want.units then
             lacking[#lacking + 1] = i
             keys[#keys + 1] = want.key
             local n = #arguments
             arguments[n + 1] = want.limit or -1
-            arguments[n + 2] = want.units - parts[i]
+            arguments[n + 2] = want.units - parts[i] + max(0, -left)
             arguments[n + 3] = LARGEST_SLICE
             arguments[n + 4] = ("%.0f"):format(want.kept)
         end
@@ -200,13 +204,11 @@ function _M:take(owner, wants)
 end
 
 
--- Corrects what was taken: in the lease if it can bear it, else with the next beat. For any phase.
+-- Corrects what was taken, by more units or (below zero) fewer. For any phase.
 function _M:settle(want, units)
-    local dict, lease = self.dict, lease_of(self, want.key)
-    if units > 0 and spend(dict, lease, units) or units < 0 and dict:incr(lease, -units) then
-        return
+    if not self.dict:incr(lease_of(self, want.key), -units) then
+        self.dict:rpush(OWED, self.generation .. " " .. units .. " " .. want.key)
     end
-    dict:rpush(OWED, self.generation .. " " .. units .. " " .. want.key)
 end
 
 
@@ -219,17 +221,14 @@ function _M:status()
 end
 
 
--- Takes all that is left out of a lease. Another worker may spend at the same time; the sum stays right.
+-- Takes out of a lease all that is left, or the whole debt. Another worker may spend meanwhile; the sum stays right.
 local function empty(dict, lease)
-    local left = dict:get(lease)
-    if not left or left <= 0 then
-        return 0
-    end
-    local after = dict:incr(lease, -left)
+    local left = dict:get(lease) or 0
+    local after = left ~= 0 and dict:incr(lease, -left)
     if not after then
         return 0
     end
-    if after < 0 then
+    if left > 0 and after < 0 then
         dict:incr(lease, -after)
         return left + after
     end
@@ -257,7 +256,7 @@ local function owed(self, amounts)
 end
 
 
--- What lies idle: leases whose value has not changed for `lease_seconds`, or all of them.
+-- Debts, and what lies idle: leases whose value has not changed for `lease_seconds`, or all of them.
 local function idle(self, amounts, all)
     local now = ngx_now()
     for key, one in pairs(self.held) do
@@ -265,6 +264,8 @@ local function idle(self, amounts, all)
         local left = self.dict:get(lease)
         if not left or one.ends < now * 1000 then
             self.held[key] = nil
+        elseif left < 0 then
+            add(amounts, key, -empty(self.dict, lease))
         elseif not all and left ~= one.seen then
             one.seen, one.since = left, now
         elseif all or now - one.since >= self.lease_seconds then

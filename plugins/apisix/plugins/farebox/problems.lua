@@ -1,7 +1,6 @@
 -- The shape and the stable codes of every refusal, as `farebox_contract/problems.py` has them.
 
-local json = require("cjson.safe").new()
-json.encode_escape_forward_slash(false)
+local json = require("cjson.safe")
 
 local _M = {
     MISSING_KEY        = "missing_api_key",

@@ -2,11 +2,13 @@
 -- while the others do not wait. A second way in, over a blocking socket, is for a worker that is ending, where
 -- nginx offers no other.
 
-local redis  = require("resty.redis")
-local to_hex = require("resty.string").to_hex
+local resp = require("apisix.plugins.farebox.resp")
 
+local concat  = table.concat
+local find    = string.find
 local ngx_now = ngx.now
-local select  = select
+local pcall   = pcall
+local require = require
 local unpack  = unpack
 
 local RETRY_AFTER = 1
@@ -19,64 +21,88 @@ _M.__index = _M
 
 -- `server` is what `redis_url` reads; `timeout` is in seconds.
 function _M.new(server, timeout)
+    local first = {}
+    if server.password then
+        first[1] = server.user and resp.command("AUTH", server.user, server.password)
+            or resp.command("AUTH", server.password)
+    end
+    if server.database ~= 0 then
+        first[#first + 1] = resp.command("SELECT", server.database)
+    end
     return setmetatable({
-        server = server, timeout = timeout, shas = {}, down_until = 0,
+        server = server, timeout = timeout, first = first, shas = {}, down_until = 0,
         pool = ("farebox:%s:%d:%d:%s"):format(server.host, server.port, server.database, server.user or ""),
     }, _M)
 end
 
 
-local function connect(self)
-    local server = self.server
-    local link = redis:new()
-    local milliseconds = self.timeout * 1000
-    link:set_timeouts(milliseconds, milliseconds, milliseconds)
-    local ok, err = link:connect(server.host, server.port, {
-        pool = self.pool, pool_size = POOL_SIZE, ssl = server.tls, ssl_verify = server.tls, server_name = server.host,
-    })
+-- Sends commands and reads an answer to each; returns the last one.
+local function exchange(socket, commands)
+    local ok, err = socket:send(concat(commands))
     if not ok then
         return nil, err
     end
-    if link:get_reused_times() == 0 then
-        if server.password then
-            if server.user then
-                ok, err = link:auth(server.user, server.password)
-            else
-                ok, err = link:auth(server.password)
-            end
+    local answer
+    for _ = 1, #commands do
+        answer, err = resp.answer(socket)
+        if err then
+            return answer, err
         end
-        if ok and server.database ~= 0 then
-            ok, err = link:select(server.database)
+    end
+    return answer
+end
+
+
+local function connect(self)
+    local server = self.server
+    local socket = ngx.socket.tcp()
+    local milliseconds = self.timeout * 1000
+    socket:settimeouts(milliseconds, milliseconds, milliseconds)
+    local ok, err = socket:connect(server.host, server.port, { pool = self.pool, pool_size = POOL_SIZE })
+    if not ok then
+        return nil, err
+    end
+    if socket:getreusedtimes() == 0 then
+        if server.tls then
+            ok, err = socket:sslhandshake(nil, server.host, true)
+        end
+        if ok and #self.first > 0 then
+            ok, err = exchange(socket, self.first)
         end
         if not ok then
-            link:close()
+            socket:close()
             return nil, err
         end
     end
-    return link
+    return socket
+end
+
+
+local function sha_of(self, script)
+    local sha = self.shas[script]
+    if not sha then
+        sha = ngx.sha1_bin(script):gsub(".", function(one) return ("%02x"):format(one:byte()) end)
+        self.shas[script] = sha
+    end
+    return sha
 end
 
 
 local function run(self, script, count, arguments)
-    local link, err = connect(self)
-    if not link then
+    local socket, err = connect(self)
+    if not socket then
         return nil, err
-    end
-    local sha = self.shas[script]
-    if not sha then
-        sha = to_hex(ngx.sha1_bin(script))
-        self.shas[script] = sha
     end
     local answer
-    answer, err = link:evalsha(sha, count, unpack(arguments))
-    if not answer and err and err:find("NOSCRIPT", 1, true) then
-        answer, err = link:eval(script, count, unpack(arguments))
+    answer, err = exchange(socket, { resp.command("EVALSHA", sha_of(self, script), count, unpack(arguments)) })
+    if answer == false and find(err, "NOSCRIPT", 1, true) then
+        answer, err = exchange(socket, { resp.command("EVAL", script, count, unpack(arguments)) })
     end
     if not answer then
-        link:close()
+        socket:close()
         return nil, err
     end
-    link:set_keepalive(IDLE_MS, POOL_SIZE)
+    socket:setkeepalive(IDLE_MS, POOL_SIZE)
     return answer
 end
 
@@ -113,44 +139,23 @@ function _M:available()
 end
 
 
-local function encoded(...)
-    local parts = { "*" .. select("#", ...) .. "\r\n" }
-    for i = 1, select("#", ...) do
-        local text = tostring((select(i, ...)))
-        parts[#parts + 1] = "$" .. #text .. "\r\n" .. text .. "\r\n"
-    end
-    return table.concat(parts)
-end
-
-
--- Runs a script over a blocking socket and reads no answer beyond its first line. Not over TLS: there it returns
--- nil, and what was to be brought back counts as used.
+-- The same over a blocking socket. Not over TLS: there it returns nil.
 function _M:call_blocking(script, count, arguments)
-    local found, socket = pcall(require, "socket")
+    local found, socket_of = pcall(require, "socket")
     local server = self.server
     if not found or server.tls then
         return nil, "no blocking socket"
     end
-    local link = socket.tcp()
-    link:settimeout(self.timeout)
-    local ok, err = link:connect(server.host, server.port)
-    if not ok then
-        return nil, err
+    local socket = socket_of.tcp()
+    socket:settimeout(self.timeout)
+    local answer, err = socket:connect(server.host, server.port)
+    if answer then
+        local commands = { unpack(self.first) }
+        commands[#commands + 1] = resp.command("EVAL", script, count, unpack(arguments))
+        answer, err = exchange(socket, commands)
     end
-    local texts = {}
-    if server.password then
-        texts[1] = server.user and encoded("AUTH", server.user, server.password) or encoded("AUTH", server.password)
-    end
-    if server.database ~= 0 then
-        texts[#texts + 1] = encoded("SELECT", server.database)
-    end
-    texts[#texts + 1] = encoded("EVAL", script, count, unpack(arguments))
-    ok, err = link:send(table.concat(texts))
-    for _ = 1, ok and #texts or 0 do
-        ok, err = link:receive("*l")
-    end
-    link:close()
-    return ok, err
+    socket:close()
+    return answer, err
 end
 
 
