@@ -2,7 +2,8 @@
 
 The statement covers a stretch of time and names the files of that stretch. A stream that lived within it must
 be whole from its first number. Of a stream that reaches beyond, other numbers lie in files that the statement
-does not name; there only a hole between two lines of the stretch is held against it.
+does not name; there only a hole between two lines of the stretch is held against it. A stream that lived
+outside may have lines in these files too, and the statement does not speak of it.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def breaks(proof: Proof, result: Recount) -> Iterator[Break]:
     """Yield every contradiction between what was read and what is declared."""
     declared = {(stream.node, stream.boot, stream.worker): stream for stream in proof.streams}
     for key, seen in sorted(result.streams.items()):
-        if key not in declared:
+        if key not in declared and seen.touches(proof.since, proof.until):
             yield Break("/".join(map(str, key)), "is not in the statement", seen.ranges)
     for key, stream in declared.items():
         seen = result.streams.get(key, Seen())

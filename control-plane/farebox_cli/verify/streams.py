@@ -65,6 +65,12 @@ class Seen:
         """The ranges seen, both ends included, ascending."""
         return list(zip(self._first, self._last, strict=True))
 
+    def touches(self, since: int | None, until: int | None) -> bool:
+        """Whether the stream lived in a stretch of time, `until` excluded; None is no bound."""
+        return (until is None or min(self._first_at, default=until) < until) and (
+            since is None or max(self._last_at, default=since - 1) >= since
+        )
+
     def holes(self) -> Iterator[Hole]:
         """Yield what was not seen below the highest number, ascending."""
         expected, after = 1, None

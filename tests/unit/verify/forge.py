@@ -49,6 +49,8 @@ class Forge:
     gaps: dict[tuple[str, str, int], list[tuple[int, int]]] = field(default_factory=dict)
     corrections: list[dict[str, Any]] = field(default_factory=list)
     segment_lines: int = 50
+    since: str | None = None
+    until: str | None = None
     files: dict[str, list[bytes]] = field(default_factory=dict)
     _next: Counter[tuple[str, str, int]] = field(default_factory=Counter)
 
@@ -198,6 +200,8 @@ class Forge:
         streams = []
         for key in sorted({(line["node"], line["boot"], line["worker"]) for line in fresh if line["boot"]}):
             mine = [line for line in fresh if (line["node"], line["boot"], line["worker"]) == key]
+            if not self._touched(mine):
+                continue
             streams.append({
                 "node": key[0], "boot": key[1], "worker": key[2],
                 "highest": max(line["seq"] for line in mine),
@@ -206,7 +210,9 @@ class Forge:
                 "last_at": rfc(max(line["ts"] for line in mine)),
             })  # fmt: skip
         return {
-            "version": 1, "taken_at": rfc(ms(self.end)), "since": None, "until": None, "nodes": [],
+            "version": 1, "taken_at": rfc(ms(self.end)), "nodes": [],
+            "since": None if self.since is None else rfc(ms(self.since)),
+            "until": None if self.until is None else rfc(ms(self.until)),
             "streams": streams, "quarantined": 0,
             "missing_lines": sum(last - first + 1 for gaps in self.gaps.values() for first, last in gaps),
             "segments": [
@@ -214,12 +220,22 @@ class Forge:
             ],
         }  # fmt: skip
 
+    def _touched(self, lines: list[dict[str, Any]]) -> bool:
+        times = [line["ts"] for line in lines]
+        return (self.until is None or min(times) < ms(self.until)) and (
+            self.since is None or max(times) >= ms(self.since)
+        )
+
     def _segments(self, number: int, name: str) -> list[dict[str, Any]]:
         lines, offset, segments = self.files[name], 0, []
         for index in range(0, len(lines), self.segment_lines):
             part = lines[index : index + self.segment_lines]
             content = b"".join(line + b"\n" for line in part)
-            times = [line["ts"] for line in map(_parsed, part) if line is not None]
+            parsed = [line for line in map(_parsed, part) if line is not None]
+            times = [line["ts"] for line in parsed]
+            if times and not self._touched(parsed):
+                offset += len(content)
+                continue
             segments.append({
                 "node": name.partition(".")[0], "file": name, "file_id": number,
                 "fingerprint": hashlib.sha256(lines[0]).hexdigest(), "start": offset,

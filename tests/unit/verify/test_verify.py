@@ -172,6 +172,30 @@ def test_a_declared_loss_is_said_and_is_no_difference(tmp_path: Path) -> None:
     assert "lines declared lost: 2" in said(report, "equal")
 
 
+def test_a_statement_speaks_only_of_its_own_time(tmp_path: Path) -> None:
+    """A segment lies across the month's edge: it holds the end of a stream that ended before, the middle of
+    one that began before, and the file goes on with segments that the statement does not name.
+    """
+    forge = Forge(tmp_path, since="2026-11-01", until="2026-12-01", segment_lines=4)
+    for when in ("2026-10-28", "2026-10-29", "2026-10-30", "2026-10-30"):
+        forge.line(when, boot="b0")
+        forge.line(when)
+    forge.line("2026-10-31", boot="b0")
+    for when in ("2026-10-31", "2026-11-01", "2026-11-05", "2026-11-30", "2026-12-01", "2026-12-05"):
+        forge.line(when)
+        forge.line(when, worker=1)
+    document = forge.document()
+    streams = {(each["boot"], each["worker"]) for each in document["statement"]["body"]["streams"]}
+    assert streams == {("b1", 0), ("b1", 1)}
+    assert 0 < len(document["statement"]["body"]["segments"]) < 6
+    invoice = forge.export(document)
+    report = verify(invoice, forge.write())
+    assert report.exit_code == EQUAL, said(report, "differs")
+
+    document["statement"]["body"]["streams"][0]["highest"] = 6
+    assert "above the declared end" in said(verify(forge.export(document), forge.write()), "differs")
+
+
 def test_lines_that_came_twice_count_once(tmp_path: Path) -> None:
     """In one file, in another, and out of order."""
     forge = Forge(tmp_path)
