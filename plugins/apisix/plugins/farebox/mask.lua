@@ -25,12 +25,14 @@ local function overwrite(name, texts)
     if code ~= 0 then
         return
     end
+    local line = ffi.string(value[0], length[0])
+    local query = find(line, "?", 1, true)
     for i = 1, #texts do
         local text = texts[i]
-        local from = text ~= "" and find(ffi.string(value[0], length[0]), text, 1, true)
+        local from = query and text ~= "" and find(line, text, query + 1, true)
         while from do
             ffi.fill(value[0] + from - 1, #text, 42)
-            from = find(ffi.string(value[0], length[0]), text, 1, true)
+            from = find(line, text, from + #text, true)
         end
     end
 end
