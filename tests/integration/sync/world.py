@@ -151,7 +151,7 @@ class World:
             wanted = await session.scalar(
                 text("SELECT edge_revision FROM organizations WHERE id = :id"), {"id": customer.id}
             )
-        return applied == wanted
+        return applied == int(wanted or -1)
 
     async def until(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
         """Wait until something holds."""
