@@ -47,12 +47,12 @@ async def test_a_route_reaches_the_gateway_by_itself(world: World) -> None:
 
 
 async def test_a_gateway_that_is_away_gets_everything_when_it_is_back(world: World, tmp_path: Path) -> None:
-    """What changes while the gateway is away is enforced after it is back, with no failure held against it."""
+    """What changes while the gateway is away is enforced when it is back; nobody is blamed for it."""
     first = await world.found()
     async with world.working():
         key = await world.issue(first)
         await world.settled(first)
-        ports = {"DATA_PORT": world.gateway.data.rpartition(":")[2], "ADMIN_PORT": world.gateway.admin.rpartition(":")[2]}  # fmt: skip
+        ports = _ports(world)
         await world.gateway.stop()
         second = await world.found()
         late = await world.issue(second)
@@ -77,7 +77,7 @@ async def test_a_gateway_that_lost_its_state_is_noticed_and_rebuilt(world: World
         key = await world.issue(customer)
         await world.settled(customer)
         await world.until(lambda: _full_pass_done(world), "the first pass is over")
-        ports = {"DATA_PORT": world.gateway.data.rpartition(":")[2], "ADMIN_PORT": world.gateway.admin.rpartition(":")[2]}  # fmt: skip
+        ports = _ports(world)
         await world.gateway.stop()
         world.gateway = await start_edge(tmp_path / "another edge", **ports)
         try:
@@ -87,7 +87,7 @@ async def test_a_gateway_that_lost_its_state_is_noticed_and_rebuilt(world: World
 
 
 async def test_two_workers_at_once_write_as_one(world: World) -> None:
-    """Two workers on one gateway: every change is enforced once, and the other takes over when one is killed."""
+    """Two workers on one gateway enforce every change once; one takes over when the other is killed."""
     workers = [await world.start_worker(), await world.start_worker()]
     try:
         customers = [await world.found() for _ in range(5)]
@@ -169,6 +169,12 @@ async def test_an_older_snapshot_never_lands_last(world: World) -> None:
         assert {await world.call(text) for each in texts if each for text in each} == {401}
     report = await world.full_pass()
     assert report.writes == 0
+
+
+def _ports(world: World) -> dict[str, str]:
+    """Where the gateway listens, so that another can listen there after it."""
+    addresses = {"DATA_PORT": world.gateway.data, "ADMIN_PORT": world.gateway.admin}
+    return {name: url.rpartition(":")[2] for name, url in addresses.items()}
 
 
 async def _none_open(world: World) -> bool:
