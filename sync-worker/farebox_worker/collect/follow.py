@@ -143,7 +143,7 @@ class Follower:
             elif reader.row.ended and not reader.unfinished:
                 self._nothing_beyond[entry.place] = entry.size
             else:
-                taken = self._prefer(entry, reader)
+                taken = self._prefer(entry, reader, result)
         finally:
             if not taken:
                 source.close()
@@ -155,7 +155,7 @@ class Follower:
             size, since = self._headless_since[entry.place] = entry.size, time.monotonic()
         return not entry.live and time.monotonic() - since >= self._settle_seconds
 
-    def _prefer(self, entry: Entry, reader: LogReader) -> bool:
+    def _prefer(self, entry: Entry, reader: LogReader, result: Round) -> bool:
         """Follow this file unless a copy with at least as much in it is followed; tell whether it is."""
         for place, followed in self._followed.items():
             if followed.reader.row.id == reader.row.id:
@@ -163,9 +163,10 @@ class Follower:
                 if other.size() >= reader.source.size():
                     self._nothing_beyond[entry.place] = entry.size
                     return False
-                self._nothing_beyond[place] = other.size()
+                # The other may be shorter because it was cut: it is looked at as if it were new.
                 other.close()
                 del self._followed[place]
+                result.at_end = False
                 break
         self._followed[entry.place] = _Followed(reader, entry.live)
         self._headless_since.pop(entry.place, None)

@@ -163,7 +163,9 @@ async def _see(connection: asyncpg.Connection, frame: pl.DataFrame) -> tuple[pl.
         return pl.repeat(value=True, n=frame.height, dtype=pl.Boolean, eager=True).alias("new"), frozenset(
             parts
         )
-    return numbered.select(pl.col("row").is_in(pl.concat(rows_new).implode()).alias("new"))["new"], frozenset(parts)
+    return numbered.select(pl.col("row").is_in(pl.concat(rows_new).implode()).alias("new"))["new"], frozenset(
+        parts
+    )
 
 
 async def _lock_streams(

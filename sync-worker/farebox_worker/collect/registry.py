@@ -5,7 +5,7 @@ a row is taken for a file only if the bytes of its last segment are still there;
 generation, read from its start, where the streams recognise what they have seen.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -42,13 +42,7 @@ _REGISTER: Final = text(
     """
 )
 # A file that was cut in place ends there; what was lost of it shows as a gap in the streams that go on.
-_END_CUT: Final = text(
-    """
-    UPDATE usage_files SET state = 'ended', ended_at = now()
-    WHERE node_code = :node AND fingerprint = :fingerprint AND state = 'open'
-      AND (device, inode) = (:device, :inode) AND generation < :generation
-    """
-)
+_END_CUT: Final = text("UPDATE usage_files SET state = 'ended', ended_at = now() WHERE id = ANY(:ids)")
 _FOUND_AT: Final = text(
     "UPDATE usage_files SET path = :path, device = :device, inode = :inode WHERE id = :id"
 )
@@ -74,6 +68,7 @@ async def reader_for(database: Database, node: str, source: Source) -> LogReader
         for row in known:
             digest = _open_segment(source, row)
             if digest is not None:
+                await _end_what_was_cut(database, source, row, known)
                 return LogReader(source, file_row(row), digest)
         generation = {
             "node": node,
@@ -84,7 +79,6 @@ async def reader_for(database: Database, node: str, source: Source) -> LogReader
         }
         recounted_to = max((row.read_offset for row in known), default=0)
         async with database.transaction() as session:
-            await session.execute(_END_CUT, generation)
             await session.execute(
                 _REGISTER, {**generation, "recounted_to": recounted_to, "path": str(source.path)}
             )
@@ -137,6 +131,18 @@ async def lost_files(database: Database, node: str, log: Path, followed: Collect
         for row in rows
         if row.id not in followed and Path(row.path).parent == log.parent and is_log(Path(row.path), log)
     ]
+
+
+async def _end_what_was_cut(database: Database, source: Source, found: Any, known: Sequence[Any]) -> None:
+    place = (source.place.device, source.place.inode)
+    cut = [
+        row.id
+        for row in known
+        if row.generation < found.generation and row.state == "open" and (row.device, row.inode) == place
+    ]
+    if cut:
+        async with database.transaction() as session:
+            await session.execute(_END_CUT, {"ids": cut})
 
 
 def _open_segment(source: Source, row: Any) -> Digest | None:

@@ -87,7 +87,7 @@ class _Gateway:
     def cut_to_a_half(self) -> None:
         """Lose the end of what was read (a crash of the machine) and write on after it."""
         data = self.log.read_bytes()
-        os.truncate(self.log, data.rfind(b"\n", 0, len(data) // 2) + 1)
+        os.truncate(self.log, data.find(b"\n", len(data) // 2) + 1)
 
 
 class _Story:
@@ -124,8 +124,12 @@ class _Story:
         self.gateway.copy_and_truncate()
 
     async def lose_the_end(self) -> None:
+        """Seen by the collector that follows, or by the next one: an end that nobody saw holds the node back."""
         await self.read_all()
         self.gateway.cut_to_a_half()
+        if self.chance.random() < 0.5:
+            await self.restart()
+        await self.read()
 
     async def restart(self) -> None:
         self.follower.close()
@@ -147,7 +151,7 @@ class _Story:
         raise AssertionError(f"never at the end: {result}")
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(8), 104, 117, 123, 132])
 async def test_every_line_counts_once_in_any_story(
     worker: Database, usage_log: Path, make_follower: MakeFollower, seed: int
 ) -> None:
