@@ -97,6 +97,9 @@ async def measure(variant: Variant, script: Path, *, seconds: int, connections: 
     """Load one variant for some seconds."""
     before, began = cpu_seconds(variant.gateway.pid), time.perf_counter()
     process = await asyncio.create_subprocess_exec(
+        "taskset",
+        "-c",
+        str(sorted(os.sched_getaffinity(0))[-1]),
         "wrk",
         "-t1",
         f"-c{connections}",
@@ -122,6 +125,7 @@ async def upstream() -> AsyncIterator[int]:
     """Run the upstream in a process of its own."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", UPSTREAM, stdout=subprocess.PIPE)
     assert process.stdout is not None
+    pin(process.pid, -1)
     try:
         yield int(await process.stdout.readline())
     finally:
@@ -129,8 +133,20 @@ async def upstream() -> AsyncIterator[int]:
         await process.wait()
 
 
-async def fill(gateway: Gateway, port: int, issued: list[keys.IssuedKey]) -> None:
+def pin(pid: int, core: int) -> None:
+    """Keep a process on one core: the gateway alone on the first, the load and the upstream on the second.
+
+    Else the cost of a send would depend on whether it has to wake its receiver on another core, and that on
+    how busy the machine is: it would measure the scheduler.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        os.sched_setaffinity(pid, {cores[core]})
+
+
+async def fill(gateway: Gateway, port: int, issued: list[keys.IssuedKey], *, with_plan: bool = True) -> None:
     """Give a gateway the routes, the plan, and an organization for each key."""
+    pin(gateway.pid, 0)
     node = {"nodes": {f"127.0.0.1:{port}": 1}}
     plan = {
         "limits": [{"name": "minute", "requests": 10**9, "window": 60}],
@@ -147,12 +163,12 @@ async def fill(gateway: Gateway, port: int, issued: list[keys.IssuedKey]) -> Non
             await admin.put(f"/routes/{name}", {"uri": f"/{name}", "plugins": plugins, "upstream": node})
         await admin.put("/consumer_groups/plan", {"plugins": {"farebox-limit": plan}})
         for key in issued:
-            terms = {"subscription": key.name.organization, "periods": this_month()}
-            consumer = {
-                "username": key.name.organization,
-                "group_id": "plan",
-                "plugins": {"farebox-auth": {"state": "active"}, "farebox-limit": terms},
-            }
+            plugins = {"farebox-auth": {"state": "active"}}
+            consumer = {"username": key.name.organization, "plugins": plugins}
+            if with_plan:
+                terms = {"subscription": key.name.organization, "periods": this_month()}
+                plugins["farebox-limit"] = terms
+                consumer["group_id"] = "plan"
             await admin.put("/consumers", consumer)
             credential = {"farebox-auth": {"digest": key.digest, "environment": "live"}}
             await admin.put(
@@ -178,12 +194,14 @@ async def run(seconds: int, rounds: int, organizations: int, connections: int) -
             shared = await stack.enter_async_context(
                 running_edge(folder / "shared", COUNTERS="redis", REDIS_URL=redis.url)
             )
+            keyed = await stack.enter_async_context(running_edge(folder / "keyed"))
             for gateway in (bare, local, shared):
                 await fill(gateway, port, issued)
+            await fill(keyed, port, issued, with_plan=False)
             variants = [
                 Variant("proxy, no plugin, no line", bare, "/plain"),
                 Variant("+ usage line", local, "/plain"),
-                Variant("+ farebox-auth", local, "/auth"),
+                Variant("+ farebox-auth", keyed, "/auth"),
                 Variant("+ farebox-limit, local counters", local, "/full"),
                 Variant("+ farebox-limit, Redis counters", shared, "/full"),
             ]

@@ -73,16 +73,14 @@ class AdminApi:
             raise NotFoundError("not found")
         if parts[0] in {"plugins", "schema", "configs"}:
             return await self._about_plugins(request, parts)
+        prefix: Path
         if match := _SUB_RESOURCE.fullmatch(rest):
-            kind = kinds.BY_PLURAL["credentials"]
-            prefix: Path = ("consumers", match[1], "credentials")
-            name, sub = match[2], []
+            plural, prefix, name, sub = "credentials", ("consumers", match[1], "credentials"), match[2], []
         else:
-            if parts[0] not in kinds.BY_PLURAL or parts[0] == "credentials":
-                return _json(404, {"error_msg": f"Unsupported resource type: {parts[0]}"})
-            kind = kinds.BY_PLURAL[parts[0]]
-            prefix = (parts[0],)
-            name, sub = (parts[1] if len(parts) > 1 else None), parts[2:]
+            plural, prefix, name, sub = parts[0], (parts[0],), (parts[1] if parts[1:] else None), parts[2:]
+        kind = kinds.BY_PLURAL.get(plural)
+        if kind is None or prefix == ("credentials",):
+            raise RefusedError(404, {"error_msg": f"Unsupported resource type: {parts[0]}"})
         if request.method not in kind.methods:
             noun = kind.noun if kind.plural == "plugin_metadata" else kind.words
             return _json(405, {"error_msg": f"not supported `{request.method}` method for {noun}"})

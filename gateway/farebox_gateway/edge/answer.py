@@ -28,6 +28,16 @@ HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110, section 7.6.1, and those that its predecessors named."""
 _NOT_PASSED: Final = HOP_BY_HOP | {b"server", b"date"}
+_LIMIT_HEADERS: Final = frozenset(
+    {
+        b"x-ratelimit-limit",
+        b"x-ratelimit-remaining",
+        b"x-ratelimit-reset",
+        b"ratelimit",
+        b"ratelimit-policy",
+    }
+)
+_NOT_PASSED_WITH_LIMITS: Final = _NOT_PASSED | _LIMIT_HEADERS
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus} | {
     499: b"Client Closed Request"
 }
@@ -80,21 +90,25 @@ def head(
     reason: bytes,
     headers: Headers,
     own: Mapping[bytes, tuple[bytes, bytes]],
+    limit_lines: bytes,
     *,
     date: bytes,
     framing: bytes,
 ) -> bytes:
     """Return a head: the upstream's `headers` without hop-by-hop ones and without those in `own`, then `own`.
 
-    `framing` is the lines that this hop adds (`Transfer-Encoding`, `Connection`).
+    `limit_lines` are whole lines of headers that then are this hop's alone too; `framing` is the lines that
+    this hop adds (`Transfer-Encoding`, `Connection`).
     """
+    dropped = _NOT_PASSED_WITH_LIMITS if limit_lines else _NOT_PASSED
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, reason), date, SERVER]
     for name, value in headers:
         key = name.lower()
-        if key not in _NOT_PASSED and key not in own:
+        if key not in dropped and key not in own:
             lines.append(b"%b: %b\r\n" % (name, value))
     for name, value in own.values():
         lines.append(b"%b: %b\r\n" % (name, value))
+    lines.append(limit_lines)
     lines.append(framing)
     lines.append(b"\r\n")
     return b"".join(lines)

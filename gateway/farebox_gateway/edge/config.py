@@ -34,6 +34,8 @@ class Consumer:
     custom_id: str | None
     plugins: dict[str, Any]
     extra: dict[str, Any] | None
+    reads: bool
+    """Whether a plugin that reads the consumer by itself has a configuration here."""
     credentials: dict[str, Credential]
     memo: object = None
     """What `farebox-limit` has made of this consumer and its group."""
@@ -46,6 +48,7 @@ class Group:
     id: str
     plugins: dict[str, Any]
     extra: dict[str, Any] | None
+    reads: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class EdgeConfig:
         """Return the route's chain with the group's and over it the consumer's plugins merged in, whole."""
         if consumer is None:
             return route.chain
-        reads = any(name in consumer.plugins or (group and name in group.plugins) for name in self._readers)
+        reads = consumer.reads or (group is not None and group.reads)
         if not consumer.extra and (group is None or not group.extra):
             return route.chain_reading if reads else route.chain
         key = (
@@ -171,6 +174,7 @@ class EdgeConfig:
             custom_id=labels.get("custom_id"),
             plugins=compiled,
             extra=extra,
+            reads=self._reads(compiled),
             credentials={} if before is None else before.credentials,
         )
 
@@ -193,7 +197,10 @@ class EdgeConfig:
             self.groups.pop(name, None)
             return
         compiled, extra = self._split("consumer_group", value["plugins"])
-        self.groups[name] = Group(name, compiled, extra)
+        self.groups[name] = Group(name, compiled, extra, self._reads(compiled))
+
+    def _reads(self, compiled: Mapping[str, Any]) -> bool:
+        return any(name in compiled for name in self._readers)
 
     def _forget(self, consumer: Consumer) -> None:
         """Drop what is kept of a consumer's old plugins."""

@@ -223,6 +223,7 @@ class DataPlane:
             reason,
             headers,
             exchange.answer_headers,
+            exchange.limit_lines,
             date=self._clock.line(now_ms()),
             framing=framing,
         )

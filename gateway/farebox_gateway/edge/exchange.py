@@ -67,6 +67,8 @@ class Exchange:
     logged: bool = False
     closes: bool = False
     answer_headers: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    limit_lines: bytes = b""
+    """Whole header lines that say what is left; the upstream's own of these names are dropped."""
     chain: "Chain | None" = None
     quota: "Want | None" = None
 

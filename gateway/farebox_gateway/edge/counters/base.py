@@ -30,7 +30,7 @@ class Taken(NamedTuple):
     """
 
     refused: int | None
-    used: tuple[int, ...]
+    used: Sequence[int]
 
 
 class Counters(Protocol):

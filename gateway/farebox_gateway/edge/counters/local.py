@@ -21,16 +21,19 @@ class LocalCounters:
     def take(self, owner: str, wants: Sequence[Want]) -> Taken:
         """Take from all counters or from none."""
         del owner
-        rows = []
+        table = self._table
+        places, used = [], []
         for index, want in enumerate(wants):
-            row = self._row(want)
-            count = self._table.get(row)[1]
-            if want.limit is not None and count + want.units > want.limit:
-                return Taken(index, (count,))
-            rows.append((row, count + want.units))
-        for row, count in rows:
-            self._table.set_count(row, count)
-        return Taken(None, tuple(count for _, count in rows))
+            place = table.seek(want.slot, want.start, want.ends)
+            count = table.words[place] + want.units
+            if want.limit is not None and count > want.limit:
+                return Taken(index, (count - want.units,))
+            places.append(place)
+            used.append(count)
+        words = table.words
+        for place, count in zip(places, used, strict=True):
+            words[place] = count
+        return Taken(None, used)
 
     def settle(self, want: Want, units: int) -> None:
         """Correct what was taken, if its window still runs."""
@@ -47,13 +50,3 @@ class LocalCounters:
     def close(self) -> None:
         """Let go of the file."""
         self._table.close()
-
-    def _row(self, want: Want) -> int:
-        """Return the counter's row, begun anew with a later window (never when a clock steps back)."""
-        table = self._table
-        row = table.row(want.slot)
-        if row is None:
-            row = table.add(want.slot, want.start)
-        if want.start > table.get(row)[0]:
-            table.set(row, want.start, 0, want.ends)
-        return row

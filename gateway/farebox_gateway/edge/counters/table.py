@@ -33,7 +33,8 @@ class CounterTable:
         self._persistent = True
         size = os.fstat(self._file).st_size
         self._map = mmap.mmap(-1, _SLOT)
-        self._words = memoryview(self._map).cast("q")
+        self.words = memoryview(self._map).cast("q")
+        """The file as integers. It is another object after a row was added: look it up after `seek`."""
         self._resize(max(_FIRST_SLOTS, size // _SLOT))
         self._load(now_ms)
 
@@ -48,30 +49,43 @@ class CounterTable:
         if not self._free:
             self._resize(self._slots * 2)
         row = self._free.pop()
-        self._words[row * _WORDS + _START] = 0
-        self._words[row * _WORDS + _COUNT] = 0
-        self._words[row * _WORDS + _ENDS] = 0
+        self.words[row * _WORDS + _START] = 0
+        self.words[row * _WORDS + _COUNT] = 0
+        self.words[row * _WORDS + _ENDS] = 0
         raw = name.encode()
         if len(raw) < NAME_BYTES:
             self._map[row * _SLOT : row * _SLOT + NAME_BYTES] = raw.ljust(NAME_BYTES, b"\0")
         self._rows[name] = row
         return row
 
+    def seek(self, name: str, start: int, ends: int) -> int:
+        """Return the place of a row's count in `words`, the row begun anew if a later window has begun.
+
+        It is not begun anew for an earlier start: a clock that steps back gives no second allowance.
+        """
+        row = self._rows.get(name)
+        if row is None:
+            row = self.add(name, start)
+        place = row * _WORDS + _COUNT
+        if start > self.words[place + _START - _COUNT]:
+            self.set(row, start, 0, ends)
+        return place
+
     def get(self, row: int) -> tuple[int, int, int]:
         """Return start, count and end."""
         base = row * _WORDS
-        return self._words[base + _START], self._words[base + _COUNT], self._words[base + _ENDS]
+        return self.words[base + _START], self.words[base + _COUNT], self.words[base + _ENDS]
 
     def set(self, row: int, start: int, count: int, ends: int) -> None:
         """Set start, count and end."""
         base = row * _WORDS
-        self._words[base + _COUNT] = count
-        self._words[base + _START] = start
-        self._words[base + _ENDS] = ends
+        self.words[base + _COUNT] = count
+        self.words[base + _START] = start
+        self.words[base + _ENDS] = ends
 
     def set_count(self, row: int, count: int) -> None:
         """Set the count alone."""
-        self._words[row * _WORDS + _COUNT] = count
+        self.words[row * _WORDS + _COUNT] = count
 
     def remove(self, name: str) -> None:
         """Give a row back."""
@@ -85,7 +99,7 @@ class CounterTable:
 
     def close(self) -> None:
         """Let go of the file."""
-        self._words.release()
+        self.words.release()
         self._map.flush()
         self._map.close()
         os.close(self._file)
@@ -94,7 +108,7 @@ class CounterTable:
         self._free.clear()
         for row in range(self._slots - 1, -1, -1):
             raw = self._map[row * _SLOT : row * _SLOT + NAME_BYTES].rstrip(b"\0")
-            if raw and self._words[row * _WORDS + _ENDS] > now_ms:
+            if raw and self.words[row * _WORDS + _ENDS] > now_ms:
                 self._rows[raw.decode("utf-8", "replace")] = row
             else:
                 self._clear(row)
@@ -105,7 +119,7 @@ class CounterTable:
 
     def _reclaim(self, now_ms: int) -> None:
         for name, row in self.items():
-            if self._words[row * _WORDS + _ENDS] < now_ms:
+            if self.words[row * _WORDS + _ENDS] < now_ms:
                 self.remove(name)
 
     def _resize(self, slots: int) -> None:
@@ -116,10 +130,10 @@ class CounterTable:
             self._persistent = False
             mapped = mmap.mmap(-1, size)
             mapped[: self._slots * _SLOT] = old[: self._slots * _SLOT]
-        self._words.release()
+        self.words.release()
         old.close()
         self._map = mapped
-        self._words = memoryview(mapped).cast("q")
+        self.words = memoryview(mapped).cast("q")
         self._free.extend(range(slots - 1, self._slots - 1, -1))
         self._slots = slots
 

@@ -25,6 +25,7 @@ _X_API_KEY: Final = istr("X-API-Key")
 _CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api"'),)
 _INVALID_CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api", error="invalid_token"'),)
 _SCOPE: Final = re.compile(r"(\*|[A-Z]{1,32}) (\*|[a-zA-Z0-9_.-]{1,64}\*?)")
+_MOST_KNOWN: Final = 20_000
 _NO_DIGEST: Final = bytes(32)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -50,6 +51,16 @@ class OnCredential:
     scopes: tuple[tuple[str, str], ...] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whose digest it was when it was last looked up."""
+
+    consumer: Any
+    credential: Any
+    found: OnCredential
+    prefix: str
+
+
 class FareboxAuth(Plugin):
     """See the module."""
 
@@ -65,6 +76,7 @@ class FareboxAuth(Plugin):
     def __init__(self, find_consumer: Callable[[str], Any], *, default_prefix: str) -> None:
         self._find_consumer = find_consumer
         self._default_prefix = default_prefix
+        self._known: dict[bytes, _Known] = {}
 
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Also refuse networks and scopes that could never match."""
@@ -108,23 +120,45 @@ class FareboxAuth(Plugin):
                 outcome="unauthorized",
                 headers=_CHALLENGE,
             )
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+        known = self._known.get(digest)
+        if known is None or not self._still(known, conf):
+            known = self._look_up(text, digest, conf)
+            if known is None:
+                return _invalid(exchange)
+        found = known.found
+        if found.expires_at is not None and exchange.started_ms >= found.expires_at:
+            return _invalid(exchange)
+        exchange.consumer = known.consumer
+        exchange.credential = known.credential
+        exchange.environment = found.environment
+        return _authorize(exchange, found)
+
+    def _still(self, known: "_Known", conf: OnRoute) -> bool:
+        """Return whether what was found for a key is still what stands there."""
+        consumer = known.consumer
+        return (
+            self._find_consumer(consumer.name) is consumer
+            and consumer.credentials.get(known.credential.id) is known.credential
+            and known.prefix == conf.prefix
+        )
+
+    def _look_up(self, text: str, digest: bytes, conf: OnRoute) -> "_Known | None":
+        """Find the credential that a key names and compare it; remember whose digest this is."""
         try:
             name = keys.parse(text, prefix=conf.prefix)
         except keys.MalformedKeyError:
-            return _invalid(exchange)
-        digest = hashlib.sha256(text.encode()).digest()
+            return None
         consumer = self._find_consumer(name.organization)
         credential = None if consumer is None else consumer.credentials.get(name.key)
         found = None if credential is None else credential.plugins.get(AUTH)
         matches = hmac.compare_digest(digest, _NO_DIGEST if found is None else found.digest)
-        if not matches or found is None or found.environment != name.environment:
-            return _invalid(exchange)
-        if found.expires_at is not None and exchange.started_ms >= found.expires_at:
-            return _invalid(exchange)
-        exchange.consumer = consumer
-        exchange.credential = credential
-        exchange.environment = found.environment
-        return _authorize(exchange, found)
+        if not matches or found is None or credential is None or found.environment != name.environment:
+            return None
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        known = self._known[digest] = _Known(consumer, credential, found, conf.prefix)
+        return known
 
 
 def _invalid(exchange: Exchange) -> Refusal:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from farebox_gateway.edge.config import Consumer, Group
 
 QUOTA: Final = "quota"
+_MOST_PREPARED: Final = 8
 _is_billable = RULES[DEFAULT_RULE]
 
 
@@ -96,16 +97,16 @@ class FareboxLimit(Plugin):
         if not isinstance(deal, _Deal) or deal.group is not exchange.group:
             deal = consumer.memo = _Deal(consumer, exchange.group)
         exchange.subscription = deal.subscription
-        wants = deal.wants(exchange)
-        if not wants:
+        prepared = deal.prepared(exchange)
+        if not prepared.wants:
             return None
         try:
-            taken = self._store.take(consumer.name, wants)
+            taken = self._store.take(consumer.name, prepared.wants)
         except CounterUnavailableError:
             return _unavailable(exchange, deal)
         if isinstance(taken, Taken):
-            return _decide(exchange, deal, wants, taken)
-        return _wait(exchange, deal, wants, taken)
+            return _decide(exchange, prepared, taken)
+        return _wait(exchange, deal, prepared, taken)
 
     def log(self, exchange: Exchange, conf: Any) -> None:
         """Bring the quota to what is billable after all."""
@@ -122,7 +123,7 @@ class FareboxLimit(Plugin):
 class _Deal:
     """A group's terms and a consumer's own, merged; made once for each pair of the two and kept."""
 
-    __slots__ = ("fallback", "group", "periods", "policies", "quota", "subscription", "windows")
+    __slots__ = ("_prepared", "fallback", "group", "periods", "quota", "subscription", "windows")
 
     def __init__(self, consumer: "Consumer", group: "Group | None") -> None:
         own: Terms | None = consumer.plugins.get(LIMIT)
@@ -132,51 +133,80 @@ class _Deal:
         self.group = group
         self.subscription = None if own is None else own.subscription
         self.fallback = "open" if plan is None else plan.when_unavailable
-        self.windows = tuple(
-            (one.name, f"window:{consumer.name}:{one.name}", consumer.name, one.seconds, one.requests)
-            for one in windows or ()
-        )
+        self.windows = tuple((consumer.name, one) for one in windows or ())
         quota = (own.quota if own is not None else None) or (plan.quota if plan is not None else None)
-        periods = () if own is None or not own.subscription else own.periods
-        self.quota = quota if periods else None
-        self.periods = tuple(
-            (start, ends, counters.quota_key(self.subscription or "", start)) for start, ends in periods
-        )
-        self.policies: dict[int, bytes] = {}
+        self.periods = () if own is None or not own.subscription else own.periods
+        self.quota = quota if self.periods else None
+        self._prepared: dict[tuple[int, bool], _Prepared] = {}
 
-    def wants(self, exchange: Exchange) -> list[Want]:
+    def prepared(self, exchange: Exchange) -> "_Prepared":
         """Return what a request takes: the windows in the plan's order, then the quota."""
-        now = exchange.started_ms
-        wants = []
-        for name, slot, organization, seconds, requests in self.windows:
-            start, ends = counters.window_bounds(now, seconds)
-            key = counters.window_key(organization, name, start)
-            wants.append(Want(name, slot, key, start, ends, requests, 1))
-        if self.quota is not None and exchange.environment != "test":
-            units, hard = self.quota
-            start, ends, key = _period(self.periods, now)
-            wants.append(Want(QUOTA, key, key, start, ends, units if hard else None, exchange.units))
-        return wants
+        now, kind = exchange.started_ms, (exchange.units, exchange.environment == "test")
+        prepared = self._prepared.get(kind)
+        if prepared is None or not prepared.since <= now < prepared.until:
+            if len(self._prepared) > _MOST_PREPARED:
+                self._prepared.clear()
+            prepared = self._prepared[kind] = self._prepare(now, exchange.units, test=kind[1])
+        return prepared
 
-    def policy(self, wants: list[Want]) -> bytes:
-        """Return the RateLimit-Policy header of these wants."""
-        kind = wants[-1].start if _is_quota(wants[-1]) else -1
-        policy = self.policies.get(kind)
-        if policy is None:
-            text = ", ".join(
-                f'"{want.name}";q={want.limit};w={(want.ends - want.start) // 1000}'
-                for want in wants
-                if want.limit is not None
-            )
-            policy = self.policies[kind] = text.encode()
-        return policy
+    def _prepare(self, now: int, units: int, *, test: bool) -> "_Prepared":
+        wants = []
+        for organization, window in self.windows:
+            start, ends = counters.window_bounds(now, window.seconds)
+            slot = f"window:{organization}:{window.name}"
+            key = counters.window_key(organization, window.name, start)
+            wants.append(Want(window.name, slot, key, start, ends, window.requests, 1))
+        if self.quota is not None and not test:
+            granted, hard = self.quota
+            start, ends = _period(self.periods, now)
+            key = counters.quota_key(self.subscription or "", start)
+            wants.append(Want(QUOTA, key, key, start, ends, granted if hard else None, units))
+        return _Prepared(wants, now)
+
+
+class _Prepared:
+    """What requests of one kind take until the next window or period begins, and the headers for it."""
+
+    __slots__ = ("_lines", "_policy", "quota", "since", "until", "wants")
+
+    def __init__(self, wants: list[Want], now: int) -> None:
+        self.wants = wants
+        self.since = max((want.start for want in wants), default=0)
+        # A quota's period that is over goes on, but a next one may have begun: look again every second.
+        self.until = min((want.ends if want.ends > now else now + 1000 for want in wants), default=now + 1000)
+        if self.since > now:
+            self.since = 0
+        self.quota = wants[-1] if wants and _is_quota(wants[-1]) else None
+        self._policy = ", ".join(
+            f'"{want.name}";q={want.limit};w={(want.ends - want.start) // 1000}'
+            for want in wants
+            if want.limit is not None
+        )
+        self._lines = [self._fixed(want) for want in wants]
+
+    def _fixed(self, want: Want) -> bytes:
+        reset = -(-want.ends // 1000)
+        return (
+            f"X-RateLimit-Limit: {want.limit}\r\nX-RateLimit-Reset: {reset}\r\n"
+            f'RateLimit-Policy: {self._policy}\r\nRateLimit: "{want.name}"'
+        ).encode()
+
+    def lines(self, index: int, left: int, now: int) -> bytes:
+        """Return the header lines that show one limit: the refused one, or the one nearest to its end."""
+        seconds = -(-(self.wants[index].ends - now) // 1000)
+        return b"%b;r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\n" % (
+            self._lines[index],
+            left,
+            max(0, seconds),
+            left,
+        )
 
 
 def _is_quota(want: Want) -> bool:
     return want.key == want.slot
 
 
-def _period(periods: tuple[tuple[int, int, str], ...], now: int) -> tuple[int, int, str]:
+def _period(periods: tuple[tuple[int, int], ...], now: int) -> tuple[int, int]:
     """Return the period of an instant: the last that has begun, and the first if none has.
 
     Past the end of the last known period that one goes on: the control plane being late must not refuse.
@@ -188,34 +218,34 @@ def _period(periods: tuple[tuple[int, int, str], ...], now: int) -> tuple[int, i
     return current
 
 
-async def _wait(exchange: Exchange, deal: _Deal, wants: list[Want], taking: Awaitable[Taken]) -> Decision:
+async def _wait(exchange: Exchange, deal: _Deal, prepared: _Prepared, taking: Awaitable[Taken]) -> Decision:
     try:
         taken = await taking
     except CounterUnavailableError:
         return _unavailable(exchange, deal)
-    return _decide(exchange, deal, wants, taken)
+    return _decide(exchange, prepared, taken)
 
 
-def _decide(exchange: Exchange, deal: _Deal, wants: list[Want], taken: Taken) -> Decision:
+def _decide(exchange: Exchange, prepared: _Prepared, taken: Taken) -> Decision:
     if taken.refused is not None:
-        return _refuse(exchange, deal, wants, taken)
-    if _is_quota(wants[-1]):
-        exchange.quota = wants[-1]
+        return _refuse(exchange, prepared, taken.refused, taken.used[0])
+    exchange.quota = prepared.quota
     nearest, left = -1, 0
-    for index, used in enumerate(taken.used):
-        limit = wants[index].limit
-        if limit is not None and (nearest < 0 or limit - used < left):
-            nearest, left = index, limit - used
+    for index, want in enumerate(prepared.wants):
+        if want.limit is not None:
+            rest = want.limit - taken.used[index]
+            if nearest < 0 or rest < left:
+                nearest, left = index, rest
     if nearest >= 0:
-        _show(exchange, deal, wants, wants[nearest], max(0, left))
+        exchange.limit_lines = prepared.lines(nearest, max(0, left), exchange.started_ms)
     return None
 
 
-def _refuse(exchange: Exchange, deal: _Deal, wants: list[Want], taken: Taken) -> Refusal:
-    want = wants[taken.refused or 0]
+def _refuse(exchange: Exchange, prepared: _Prepared, index: int, used: int) -> Refusal:
+    want = prepared.wants[index]
     limit = want.limit or 0
     retry = max(1, -(-(want.ends - exchange.started_ms) // 1000))
-    _show(exchange, deal, wants, want, max(0, limit - taken.used[0]))
+    exchange.limit_lines = prepared.lines(index, max(0, limit - used), exchange.started_ms)
     exchange.answer_headers[b"retry-after"] = (b"Retry-After", b"%d" % retry)
     details = {
         "limit": want.name,
@@ -247,15 +277,3 @@ def _unavailable(exchange: Exchange, deal: _Deal) -> Decision:
     return exchange.refuse(
         503, problems.LIMITS_UNAVAILABLE, "The limits of this plan cannot be checked now. Try again."
     )
-
-
-def _show(exchange: Exchange, deal: _Deal, wants: list[Want], want: Want, left: int) -> None:
-    """Show one limit: the refused one, or the one that is nearest to its end."""
-    headers = exchange.answer_headers
-    seconds = -(-(want.ends - exchange.started_ms) // 1000)
-    headers[b"x-ratelimit-limit"] = (b"X-RateLimit-Limit", b"%d" % (want.limit or 0))
-    headers[b"x-ratelimit-remaining"] = (b"X-RateLimit-Remaining", b"%d" % left)
-    headers[b"x-ratelimit-reset"] = (b"X-RateLimit-Reset", b"%d" % -(-want.ends // 1000))
-    shown = b'"%b";r=%d;t=%d' % (want.name.encode(), left, max(0, seconds))
-    headers[b"ratelimit"] = (b"RateLimit", shown)
-    headers[b"ratelimit-policy"] = (b"RateLimit-Policy", deal.policy(wants))
