@@ -26,7 +26,8 @@ from farebox.middlewares import edge
 from farebox.organizations import views as organizations
 from farebox.plans import views as plans
 from farebox.rate_limits import RateLimiter
-from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, SETTINGS, TOKENS
+from farebox.reading import Reading
+from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, READING, SETTINGS, TOKENS
 from farebox.settings import Settings
 from farebox.subscriptions import views as subscriptions
 from farebox.users import pages
@@ -74,7 +75,10 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     redis_url = settings.redis_url.get_secret_value()
     redis = _redis(redis_url) if redis_url else None
+    reading = Reading(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
     app[DATABASE] = database
+    app[READING] = reading
+    await reading.open()
     app[RATES] = RateLimiter(redis, app[METRICS])
     app[PASSWORDS] = Passwords()
     try:
@@ -84,6 +88,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[PASSWORDS].close()
         if redis is not None:
             await redis.aclose()
+        await reading.close()
         await database.close()
 
 

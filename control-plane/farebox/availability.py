@@ -11,6 +11,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 def is_stale_connection(error: BaseException) -> bool:
     """Tell whether a connection turned out to be dead when it was used."""
+    if isinstance(error, asyncpg.PostgresConnectionError | asyncpg.InterfaceError | ConnectionResetError):
+        return True
     return isinstance(error, DBAPIError) and error.connection_invalidated
 
 

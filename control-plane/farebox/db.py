@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import MetaData, text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 from sqlalchemy.engine import make_url
@@ -18,6 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase
 
 ENTER_ORGANIZATION: Final = text("SELECT set_config('app.organization_id', :organization, true)")
+
+
+def _to_json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 class UnsafeRoleError(RuntimeError):
@@ -54,6 +59,8 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            json_serializer=_to_json,
+            json_deserializer=msgspec.json.decode,
             connect_args={"server_settings": {"application_name": "farebox", "jit": "off"}, "timeout": 5},
         )
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False, autoflush=False)

@@ -7,7 +7,7 @@ ended before the answer leaves. Nothing here knows what the endpoints do.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +17,7 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import ClauseElement, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypeVar
 
@@ -27,7 +27,8 @@ from farebox.availability import is_stale_connection
 from farebox.fields import Nothing
 from farebox.organizations.permissions import Permission, Role, allows
 from farebox.problems import Problem, Refusal
-from farebox.runtime import CLOCK, DATABASE, RATES, SETTINGS, TOKENS
+from farebox.reading import Reader
+from farebox.runtime import CLOCK, DATABASE, RATES, READING, SETTINGS, TOKENS
 from farebox.users.tokens import Principal
 from farebox.web import Answer, envelope, json_response, read_body, read_query
 
@@ -61,7 +62,8 @@ class Endpoint(Generic[B, Q, D]):
     """One endpoint. `path` stands below /api/v1; `status` is that of success.
 
     `effect`: it changes something, so `Idempotency-Key` and `Dry-Run` mean something to it. `begins`: its
-    transaction is open when the handler starts; a public endpoint may open its own instead. `guarded`: it
+    transaction is open when the handler starts; a public endpoint may open its own instead. `reads`: members
+    GET it so often that it is read on the driver itself, with a `Reader` in place of a session. `guarded`: it
     takes or sends secrets, so it is limited by address and more tightly. `identifiers` maps the variables in
     the path to the prefix of the ids they take.
     """
@@ -79,6 +81,7 @@ class Endpoint(Generic[B, Q, D]):
     refusals: tuple[Problem, ...]
     effect: bool
     begins: bool
+    reads: bool
     guarded: bool
     identifiers: Mapping[str, str]
     handler: "Handler[B, Q, D]"
@@ -107,12 +110,15 @@ def endpoint(
     refusals: tuple[Problem, ...] = (),
     effect: bool | None = None,
     begins: bool = True,
+    reads: bool = False,
     guarded: bool = False,
     identifiers: Mapping[str, str] | None = None,
 ) -> "Callable[[Handler[B, Q, D]], Endpoint[B, Q, D]]":
     """Declare an endpoint around its handler. Unless said otherwise, every method but GET has an effect."""
     if access is Access.MEMBER and permission is None:
         raise ValueError(f"{method} {path}: an endpoint for members names its permission")
+    if reads and (access is not Access.MEMBER or method != hdrs.METH_GET):
+        raise ValueError(f"{method} {path}: only what members GET is read on the driver itself")
     if access is not Access.PUBLIC and not begins:
         raise ValueError(f"{method} {path}: only a public endpoint may open its own transaction")
 
@@ -131,6 +137,7 @@ def endpoint(
             refusals=refusals,
             effect=method != hdrs.METH_GET if effect is None else effect,
             begins=begins,
+            reads=reads,
             guarded=guarded,
             identifiers=identifiers or {},
             handler=handler,
@@ -153,6 +160,7 @@ class Call(Generic[B, Q]):
     idempotent: idempotency.Request | None
     stack: AsyncExitStack
     begun: AsyncSession | None = None
+    reader_begun: Reader | None = None
     role_found: Role | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -162,6 +170,12 @@ class Call(Generic[B, Q]):
         if self.begun is None:
             raise RuntimeError("the transaction has not begun")
         return self.begun
+
+    async def rows(self, statement: ClauseElement, values: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """Run a read in this request's transaction, of whichever kind it is; rows are mappings."""
+        if self.reader_begun is not None:
+            return await self.reader_begun.rows(statement, values)
+        return (await self.session.execute(statement, values)).mappings().all()  # type: ignore[call-overload,no-any-return]
 
     @property
     def user_id(self) -> UUID:
@@ -203,7 +217,9 @@ class Call(Generic[B, Q]):
         database = self.request.app[DATABASE]
         session = await self.stack.enter_async_context(database.transaction(dry_run=self.dry_run))
         if self.endpoint.access is Access.MEMBER:
-            self.role_found = await self._enter(session)
+            organization_id = self._carried()
+            values = {"organization": organization_id, "user": self.user_id}
+            self.role_found = self._admit(await session.scalar(_ENTER, values))
         elif self.endpoint.access is Access.OPERATOR:
             await self._refuse_unless_operator(session)
         if self.idempotent is not None:
@@ -215,12 +231,19 @@ class Call(Generic[B, Q]):
         if not await session.scalar(_IS_OPERATOR, {"user": self.user_id}):
             raise Refusal(problems.OPERATORS_ONLY)
 
-    async def _enter(self, session: AsyncSession) -> Role:
+    async def begin_reading(self) -> None:
+        """Open a read-only transaction, enter the organization, check the role."""
+        organization_id = self._carried()
+        reader = await self.stack.enter_async_context(self.request.app[READING].transaction())
+        self.role_found = self._admit(await reader.enter(organization_id, self.user_id))
+        self.reader_begun = reader
+
+    def _carried(self) -> UUID:
         if self.principal is None or self.principal.organization_id is None:
             raise Refusal(problems.NO_ORGANIZATION)
-        found = await session.scalar(
-            _ENTER, {"organization": self.principal.organization_id, "user": self.principal.user_id}
-        )
+        return self.principal.organization_id
+
+    def _admit(self, found: str | None) -> Role:
         if found is None:
             raise Refusal(problems.NO_ORGANIZATION, log="the token's organization is not the user's any more")
         role = Role(found)
@@ -265,7 +288,9 @@ async def serve(declared: Endpoint[Any, Any, Any], request: web.Request) -> web.
 async def _run(call: Call[Any, Any]) -> web.Response:
     declared = call.endpoint
     async with call.stack:
-        if declared.begins:
+        if declared.reads:
+            await call.begin_reading()
+        elif declared.begins:
             await call.begin()
         answer = await declared.handler(call)
         status = answer.status or declared.status

@@ -16,7 +16,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     StringConstraints,
     WithJsonSchema,
 )
@@ -77,10 +76,6 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def _rfc3339(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def name_schema(maximum: int) -> WithJsonSchema:
     """Return the JSON Schema of a name of at most `maximum` characters."""
     return WithJsonSchema(
@@ -128,12 +123,8 @@ Metadata = Annotated[dict[MetadataKey, MetadataValue], Field(max_length=50)]
 Future = Annotated[AwareDatetime, AfterValidator(_utc)]
 """An instant with its offset (RFC 3339)."""
 
-Instant = Annotated[
-    datetime,
-    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
-]
-"""RFC 3339 in UTC with milliseconds, ending in Z."""
+Instant = Annotated[datetime, Field(examples=["2026-03-01T00:00:00Z"])]
+"""RFC 3339 in UTC, ending in Z."""
 
 PlanCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9\-]{0,39}$"), Field(examples=["starter"])]
 Units = Annotated[int, Field(ge=0, le=10**12, examples=[15_000])]

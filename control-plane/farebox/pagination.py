@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Integer, Select, bindparam, tuple_
 
 from farebox.fields import QueryInput, View
 from farebox.problems import CURSOR_INVALID, Refusal
@@ -43,21 +43,35 @@ class PageView(View, Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Sorting:
-    """How a list can be sorted: the columns by the name that a caller gives, each with the id behind it."""
+    """How a list can be sorted: the columns by the name that a caller gives, each with the id behind it.
+
+    Statements are built with their values as parameters, so that each form of a list is built once.
+    """
 
     columns: Mapping[str, ColumnElement[Any]]
     identity: ColumnElement[Any]
 
-    def apply(self, statement: Select[Any], *, sort: str, query: PageQuery) -> Select[Any]:
-        """Order the statement, begin behind the cursor, and fetch one row more than the page holds."""
-        name = sort.removeprefix("-")
-        column, descending = self.columns[name], sort.startswith("-")
-        if query.cursor is not None:
-            place = _read(query.cursor, sort, type_of=column.type.python_type)
+    def apply(
+        self, statement: Select[*tuple[Any, ...]], sort: str, *, continued: bool
+    ) -> Select[*tuple[Any, ...]]:
+        """Order the statement, begin behind a cursor if continued, and fetch one row beyond the page."""
+        column, descending = self.columns[sort.removeprefix("-")], sort.startswith("-")
+        if continued:
             key = tuple_(column, self.identity)
+            place = tuple_(
+                bindparam("place_value", type_=column.type), bindparam("place_id", type_=self.identity.type)
+            )
             statement = statement.where(key < place if descending else key > place)
         order = (column.desc(), self.identity.desc()) if descending else (column, self.identity)
-        return statement.order_by(*order).limit(query.limit + 1)
+        return statement.order_by(*order).limit(bindparam("page_rows", type_=Integer))
+
+    def parameters(self, query: PageQuery, sort: str) -> dict[str, Any]:
+        """Return the statement's parameters. Raises `Refusal` 422 for a cursor of another list."""
+        values: dict[str, Any] = {"page_rows": query.limit + 1}
+        if query.cursor is not None:
+            type_of = self.columns[sort.removeprefix("-")].type.python_type
+            values["place_value"], values["place_id"] = _read(query.cursor, sort, type_of=type_of)
+        return values
 
 
 def cut(

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from farebox import ids, problems
 from farebox.billing.fields import CountView, SplitView, count
@@ -18,12 +18,17 @@ from farebox.keys.model import ApiKey
 from farebox.organizations.permissions import Permission, allows
 from farebox.problems import Refusal
 from farebox.subscriptions.periods import BUCKET_SECONDS
-from farebox.subscriptions.present import Present, present
+from farebox.subscriptions.present import PRESENT, Present, present_of
 from farebox.usage import service
 from farebox.usage.quantities import NOTHING, Summary
 from farebox.web import Answer, invalid
 
 LONGEST: Final = timedelta(days=400)
+_VISIBLE_KEYS: Final = text(
+    "SELECT public_id FROM api_keys WHERE organization_id = :organization "
+    "AND (CAST(:creator AS uuid) IS NULL OR created_by = CAST(:creator AS uuid)) "
+    "AND (CAST(:key AS text) IS NULL OR public_id = CAST(:key AS text))"
+)
 Breakdown = Literal["key", "route", "day", "none"]
 
 
@@ -106,25 +111,25 @@ class StatsView(View):
 
 @endpoint(
     "GET", "/billing/usage", "Show usage",
-    tag="Billing", permission=Permission.VIEW_OWN_USAGE, query=UsageQuery, data=UsageView,
+    tag="Billing", permission=Permission.VIEW_OWN_USAGE, query=UsageQuery, data=UsageView, reads=True,
     refusals=(problems.NOT_FOUND,),
 )  # fmt: skip
 async def usage(call: Call[Nothing, UsageQuery]) -> Answer[UsageView]:
     """Shows requests and units by key, route and day, seconds after they happened. What is billable is
     decided by a named rule; what is not is listed by its reason.
     """
-    here = await present(call.session, call.organization_id, wall=call.now)
+    here = await _present(call)
     start, end = _stretch(call.query, here)
-    keys = await _keys(call, call.query.key)
-    found = await service.summary(
-        call.session,
+    breakdowns = _breakdowns(call.query.by)
+    values = service.summary_values(
         call.organization_id,
         start,
         end,
         time_zone=here.time_zone,
-        keys=keys,
-        breakdowns=_breakdowns(call.query.by),
+        keys=await _keys(call, call.query.key),
     )
+    rows = await call.rows(service.summary_statement(breakdowns), values)
+    found = service.summary_of(rows, breakdowns)
     return Answer(_shown(found, start, end, here.time_zone, _scope(call)), "Usage shown.")
 
 
@@ -134,7 +139,7 @@ async def usage(call: Call[Nothing, UsageQuery]) -> Answer[UsageView]:
 )  # fmt: skip
 async def stats(call: Call[Nothing, Nothing]) -> Answer[StatsView]:
     """Shows what the running period has used so far, and how much of the quota is left."""
-    here = await present(call.session, call.organization_id, wall=call.now)
+    here = await _present(call)
     keys = await _keys(call, None)
     start, end = _stretch(UsageQuery(), here)
     found = await service.summary(call.session, call.organization_id, start, end, keys=keys, breakdowns=())
@@ -158,6 +163,11 @@ async def stats(call: Call[Nothing, Nothing]) -> Answer[StatsView]:
         quota=await _quota(call, here) if keys is None else None,
     )
     return Answer(view, "Numbers of the running period.")
+
+
+async def _present(call: Call[Any, Any]) -> Present:
+    rows = await call.rows(PRESENT, {"organization": call.organization_id})
+    return present_of(rows[0], wall=call.now)
 
 
 async def _quota(call: Call[Any, Any], here: Present) -> QuotaUse | None:
@@ -188,12 +198,13 @@ def _scope(call: Call[Any, Any]) -> Literal["organization", "own_keys"]:
 async def _keys(call: Call[Any, Any], wanted: str | None) -> Collection[str] | None:
     if wanted is None and allows(call.role, Permission.VIEW_ALL_USAGE):
         return None
-    statement = select(ApiKey.public_id).where(ApiKey.organization_id == call.organization_id)
-    if not allows(call.role, Permission.VIEW_ALL_USAGE):
-        statement = statement.where(ApiKey.created_by == call.user_id)
-    if wanted is not None:
-        statement = statement.where(ApiKey.public_id == ids.strip("key", wanted))
-    found = set(await call.session.scalars(statement))
+    sees_all = allows(call.role, Permission.VIEW_ALL_USAGE)
+    values = {
+        "organization": call.organization_id,
+        "creator": None if sees_all else call.user_id,
+        "key": ids.strip("key", wanted) if wanted is not None else None,
+    }
+    found = {row["public_id"] for row in await call.rows(_VISIBLE_KEYS, values)}
     if wanted is not None and not found:
         raise Refusal(problems.NOT_FOUND)
     return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Uuid, and_, bindparam, func, join, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import outbox, problems
@@ -65,20 +65,29 @@ async def touch_catalogue(session: AsyncSession) -> None:
     await outbox.enqueue(session, outbox.GATEWAY_CATALOGUE)
 
 
+def enforced_for(organization_id: ColumnElement[UUID]) -> ScalarSelect[int]:
+    """Return the revision that every gateway has applied, as part of a larger statement."""
+    gateway, applied = Gateway.__table__.c, GatewayOrganization.__table__.c
+    return (
+        select(func.coalesce(func.min(func.coalesce(applied.applied_revision, 0)), 0))
+        .select_from(
+            join(
+                Gateway.__table__,
+                GatewayOrganization.__table__,
+                and_(applied.gateway_id == gateway.id, applied.organization_id == organization_id),
+                isouter=True,
+            )
+        )
+        .scalar_subquery()
+    )
+
+
+_ENFORCED: Final = select(enforced_for(bindparam("organization", type_=Uuid)))
+
+
 async def enforced_revision(session: AsyncSession, organization_id: UUID) -> int:
     """Return the revision that every gateway has applied; 0 while one has applied none."""
-    revision = await session.scalar(
-        select(func.min(func.coalesce(GatewayOrganization.applied_revision, 0)))
-        .select_from(Gateway)
-        .outerjoin(
-            GatewayOrganization,
-            and_(
-                GatewayOrganization.gateway_id == Gateway.id,
-                GatewayOrganization.organization_id == organization_id,
-            ),
-        )
-    )
-    return int(revision or 0)
+    return int(await session.scalar(_ENFORCED, {"organization": organization_id}) or 0)
 
 
 async def request_pass(

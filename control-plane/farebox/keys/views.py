@@ -1,10 +1,11 @@
 """The endpoints of API keys."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from functools import lru_cache
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import Select, Uuid, bindparam, select
 
 from farebox import ids, problems
 from farebox.endpoints import Call, Endpoints, endpoint
@@ -20,15 +21,13 @@ from farebox.web import Answer
 from farebox_contract.keys import Environment
 
 TAG = "API keys"
-_LISTED = (
-    ApiKey.id, ApiKey.public_id, ApiKey.name, ApiKey.environment, ApiKey.hint, ApiKey.state,
-    ApiKey.edge_revision, ApiKey.expires_at, ApiKey.extra, ApiKey.created_by, ApiKey.created_at,
-    ApiKey.revoked_at,
-)  # fmt: skip
-_SORTING = Sorting(
-    columns={"created_at": ApiKey.__table__.c.created_at, "name": ApiKey.__table__.c.name},
-    identity=ApiKey.__table__.c.id,
-)
+_KEYS: Final = ApiKey.__table__.c
+_LISTED: Final = [
+    *(_KEYS[name] for name in ("id", "public_id", "name", "environment", "hint", "state", "edge_revision")),
+    *(_KEYS[name] for name in ("expires_at", "created_by", "created_at", "revoked_at")),
+    _KEYS["metadata"].label("extra"),
+]
+_SORTING: Final = Sorting(columns={"created_at": _KEYS.created_at, "name": _KEYS.name}, identity=_KEYS.id)
 
 
 class KeyInput(Input):
@@ -98,6 +97,23 @@ def _shown(row: Any, *, enforced: int, now: datetime) -> dict[str, Any]:
     }
 
 
+def _entry(row: Any, *, now: datetime) -> KeyView:
+    return KeyView.model_construct(
+        id=f"key_{row['public_id']}",
+        name=row["name"],
+        environment=row["environment"],
+        hint=row["hint"],
+        state=state_of(
+            row["state"], row["edge_revision"], row["expires_at"], enforced=row["enforced"], now=now
+        ),
+        created_by=ids.encode("user", row["created_by"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+        metadata=row["extra"],
+    )
+
+
 @endpoint(
     "POST", "/keys", "Issue an API key",
     tag=TAG, permission=Permission.CREATE_KEYS, body=KeyInput, data=IssuedKeyView, status=201,
@@ -129,23 +145,40 @@ async def issue(call: Call[KeyInput, Nothing]) -> Answer[IssuedKeyView]:
 
 @endpoint(
     "GET", "/keys", "List API keys",
-    tag=TAG, permission=Permission.VIEW_KEYS, query=KeysQuery, data=PageView[KeyView],
+    tag=TAG, permission=Permission.VIEW_KEYS, query=KeysQuery, data=PageView[KeyView], reads=True,
     refusals=(problems.CURSOR_INVALID,),
 )  # fmt: skip
 async def list_keys(call: Call[Nothing, KeysQuery]) -> Answer[PageView[KeyView]]:
     """Lists the organization's keys, revoked ones included, newest first unless sorted otherwise."""
     query = call.query
-    statement = select(*_LISTED).where(ApiKey.organization_id == call.organization_id)
+    statement = _listing(
+        query.sort,
+        environment=query.environment is not None,
+        status=query.status is not None,
+        continued=query.cursor is not None,
+    )
+    values = {"organization": call.organization_id, **_SORTING.parameters(query, query.sort)}
     if query.environment is not None:
-        statement = statement.where(ApiKey.environment == query.environment)
+        values["environment"] = query.environment
     if query.status is not None:
-        statement = statement.where(ApiKey.state == query.status)
-    rows = (await call.session.execute(_SORTING.apply(statement, sort=query.sort, query=query))).all()
-    enforced = await gateways.enforced_revision(call.session, call.organization_id)
+        values["status"] = query.status
+    rows = await call.rows(statement, values)
     name = query.sort.removeprefix("-")
-    page, following = cut(rows, query, sort=query.sort, place=lambda row: (getattr(row, name), row.id))
-    items = [KeyView.model_construct(**_shown(row, enforced=enforced, now=call.now)) for row in page]
+    page, following = cut(rows, query, sort=query.sort, place=lambda row: (row[name], row["id"]))
+    items = [_entry(row, now=call.now) for row in page]
     return Answer(PageView[KeyView].model_construct(items=items, next_cursor=following), "Keys listed.")
+
+
+@lru_cache(maxsize=64)
+def _listing(sort: str, *, environment: bool, status: bool, continued: bool) -> Select[*tuple[Any, ...]]:
+    statement: Select[*tuple[Any, ...]] = select(
+        *_LISTED, gateways.enforced_for(bindparam("organization", type_=Uuid)).label("enforced")
+    ).where(_KEYS.organization_id == bindparam("organization", type_=Uuid))
+    if environment:
+        statement = statement.where(_KEYS.environment == bindparam("environment"))
+    if status:
+        statement = statement.where(_KEYS.state == bindparam("status"))
+    return _SORTING.apply(statement, sort, continued=continued)
 
 
 @endpoint(

@@ -1,5 +1,6 @@
 """Where an organization stands now: its own time, its plan, its running period. Read in one statement."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from farebox.clock import ClockOffset, OrganizationTime
 from farebox.subscriptions.periods import Period, period_containing
 
-_READ: Final = text(
+PRESENT: Final = text(
     """
     SELECT s.id, s.public_id, s.time_zone, s.anchor_day, s.started_at,
            p.id AS period_id, p.starts_at, p.ends_at,
@@ -59,28 +60,33 @@ class Present:
 
 async def present(session: AsyncSession, organization_id: UUID, *, wall: datetime) -> Present:
     """Return where the organization stands at the wall time."""
-    row = (await session.execute(_READ, {"organization": organization_id})).one()
-    pairs = zip(row.began or (), row.offsets or (), strict=True)
+    rows = await session.execute(PRESENT, {"organization": organization_id})
+    return present_of(rows.mappings().one(), wall=wall)
+
+
+def present_of(row: Mapping[Any, Any], *, wall: datetime) -> Present:
+    """Read the row of `PRESENT`."""
+    pairs = zip(row["began"] or (), row["offsets"] or (), strict=True)
     time = OrganizationTime([ClockOffset(began, timedelta(milliseconds=offset)) for began, offset in pairs])
     now = time.at(wall)
-    latest = Period(row.starts_at, row.ends_at)
+    latest = Period(row["starts_at"], row["ends_at"])
     running = now < latest.end
     return Present(
         now=now,
-        subscription_id=row.id,
-        subscription=row.public_id,
-        started_at=row.started_at,
-        time_zone=row.time_zone,
+        subscription_id=row["id"],
+        subscription=row["public_id"],
+        started_at=row["started_at"],
+        time_zone=row["time_zone"],
         period=latest
         if running
-        else period_containing(now, time_zone=row.time_zone, anchor_day=row.anchor_day),
-        period_id=row.period_id if running else None,
-        version_id=row.version_id,
-        plan=row.plan,
-        plan_name=row.plan_name,
-        version=row.version,
-        currency=row.currency,
-        charges=row.charges,
-        limits=row.limits,
-        quota=row.quota,
+        else period_containing(now, time_zone=row["time_zone"], anchor_day=row["anchor_day"]),
+        period_id=row["period_id"] if running else None,
+        version_id=row["version_id"],
+        plan=row["plan"],
+        plan_name=row["plan_name"],
+        version=row["version"],
+        currency=row["currency"],
+        charges=row["charges"],
+        limits=row["limits"],
+        quota=row["quota"],
     )

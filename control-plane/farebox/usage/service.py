@@ -5,14 +5,14 @@ Answers come from the rollups. Nothing here knows prices; what is billable is de
 and in the worker's; `completeness` needs the worker's role, because streams belong to no tenant.
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox.subscriptions.model import BillingPeriod
@@ -46,6 +46,9 @@ __all__ = [
     "quantities_for_periods",
     "retire",
     "summary",
+    "summary_of",
+    "summary_statement",
+    "summary_values",
 ]
 
 _PERIODS: Final = text(
@@ -98,8 +101,8 @@ async def quantities_for_periods(
     """
     rows = await session.execute(_PERIODS, {"periods": list(period_ids)})
     cells: defaultdict[UUID, list[Cell]] = defaultdict(list)
-    for row in rows:
-        cells[row.id].append(_cell(row))
+    for row in rows.mappings():
+        cells[row["id"]].append(_cell(row))
     return {period: split_by_reason(cells[period], rule=rule) for period in period_ids}
 
 
@@ -120,27 +123,52 @@ async def summary(
     these public key ids (a member sees his own); `breakdowns` leaves out what the caller does not show, and
     an empty one costs least. One statement.
     """
+    rows = await session.execute(
+        summary_statement(tuple(sorted(breakdowns))),
+        summary_values(organization_id, start, end, time_zone=time_zone, keys=keys),
+    )
+    return summary_of(rows.mappings().all(), breakdowns, rule=rule)
+
+
+@lru_cache(maxsize=8)
+def summary_statement(breakdowns: tuple[str, ...]) -> TextClause:
+    """Return the one statement behind `summary`."""
     wanted = [name for name in _BREAKDOWNS if name in breakdowns]
     columns = [
         f"{_BREAKDOWNS[name]} AS by_{name}, GROUPING({_BREAKDOWNS[name]}) AS no_{name}" for name in wanted
     ]
     sets = ", ".join(["()", *(f"({_BREAKDOWNS[name]})" for name in wanted)])
-    statement = _SUMMARY.format(columns=", ".join(columns) or "0 AS whole", sets=f"GROUPING SETS ({sets})")
-    rows = await session.execute(
-        text(statement),
-        {
-            "organization": organization_id,
-            "start": math.ceil(start.timestamp()),
-            "end": math.ceil(end.timestamp()),
-            "every_key": keys is None,
-            "keys": sorted(keys or ()),
-            **({"zone": time_zone} if "day" in wanted else {}),
-        },
-    )
+    return text(_SUMMARY.format(columns=", ".join(columns) or "0 AS whole", sets=f"GROUPING SETS ({sets})"))
+
+
+def summary_values(
+    organization_id: UUID,
+    start: datetime,
+    end: datetime,
+    *,
+    time_zone: str = "UTC",
+    keys: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """Return the values of the statement behind `summary`."""
+    return {
+        "organization": organization_id,
+        "start": start.timestamp().__ceil__(),
+        "end": end.timestamp().__ceil__(),
+        "every_key": keys is None,
+        "keys": sorted(keys or ()),
+        "zone": time_zone,
+    }
+
+
+def summary_of(
+    rows: Iterable[Mapping[Any, Any]], breakdowns: Collection[str], *, rule: str = DEFAULT_RULE
+) -> Summary:
+    """Add up the rows of the statement behind `summary`."""
+    wanted = [name for name in _BREAKDOWNS if name in breakdowns]
     whole: list[Cell] = []
     unsubscribed = NOTHING
     parts: dict[str, defaultdict[Any, list[Cell]]] = {name: defaultdict(list) for name in _BREAKDOWNS}
-    for row in rows.mappings():
+    for row in rows:
         cell = _cell(row)
         shown = next((name for name in wanted if not row[f"no_{name}"]), None)
         if shown is not None:
@@ -161,11 +189,7 @@ def _splits(parts: Mapping[Any, Sequence[Cell]], rule: str) -> dict[Any, Split]:
     return {name: split(cells, rule=rule) for name, cells in sorted(parts.items())}
 
 
-def _cell(row: Any) -> Cell:
-    member = row if isinstance(row, Mapping) else row._mapping  # noqa: SLF001 - SQLAlchemy's public name
+def _cell(row: Mapping[Any, Any]) -> Cell:
     return Cell(
-        member["environment"],
-        member["outcome"],
-        member["status"],
-        Count(int(member["requests"]), int(member["units"])),
+        row["environment"], row["outcome"], row["status"], Count(int(row["requests"]), int(row["units"]))
     )

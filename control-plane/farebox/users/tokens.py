@@ -4,6 +4,7 @@ A token says who asks and in which organization he means to act. What he may do 
 request; a token that names an organization he has left opens nothing.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,6 +19,7 @@ AUDIENCE: Final = "farebox-api"
 MINIMUM_SECRET_LENGTH: Final = 32
 _ALGORITHM: Final = "HS256"
 _MAX_LENGTH: Final = 2048
+_REMEMBERED: Final = 10_000
 
 
 class WeakSecretError(RuntimeError):
@@ -56,6 +58,8 @@ class Tokens:
             )
         self._secret = secret
         self._lifetime = lifetime
+        # What a signature says of a text never changes; only whether it has expired is asked anew.
+        self._known: OrderedDict[str, tuple[Principal, int]] = OrderedDict()
 
     def issue(self, principal: Principal, *, now: datetime) -> AccessToken:
         """Sign a token that is valid from `now` for the lifetime."""
@@ -75,6 +79,17 @@ class Tokens:
         """Return who the token speaks for. Raises `Refusal` 401 (`invalid_token`), the reason only logged."""
         if len(text) > _MAX_LENGTH:
             raise Refusal(INVALID_TOKEN, log="token too long")
+        known = self._known.get(text)
+        if known is None:
+            known = self._known[text] = self._verify(text)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        principal, expires_at = known
+        if expires_at <= now.timestamp():
+            raise Refusal(INVALID_TOKEN, log="token expired")
+        return principal
+
+    def _verify(self, text: str) -> tuple[Principal, int]:
         try:
             claims = jwt.decode(
                 text,
@@ -92,9 +107,6 @@ class Tokens:
             principal = Principal(
                 UUID(claims["sub"]), UUID(organization) if organization is not None else None
             )
-            expires_at = int(claims["exp"])
+            return principal, int(claims["exp"])
         except (jwt.InvalidTokenError, ValueError, TypeError, AttributeError) as error:
             raise Refusal(INVALID_TOKEN, log=f"token refused: {type(error).__name__}") from error
-        if expires_at <= now.timestamp():
-            raise Refusal(INVALID_TOKEN, log="token expired")
-        return principal

@@ -95,8 +95,8 @@ async def test_a_change_after_missed_edges_fills_the_periods_in(
     ada = await api.log_in(ada.email, ada.organization_id)
     current = (await api.get("/billing/current", by=ada)).data
     assert (current["period_start"], current["period_end"]) == (
-        "2026-05-01T00:00:00.000Z",
-        "2026-06-01T00:00:00.000Z",
+        "2026-05-01T00:00:00Z",
+        "2026-06-01T00:00:00Z",
     )
     await api.post("/billing/upgrade", {"plan": "pro"}, by=ada)
     (_, periods), _ = await history(worker)
