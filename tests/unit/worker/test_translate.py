@@ -74,7 +74,7 @@ def ms(text: str) -> int:
 @given(
     state=st.sampled_from(["active", "suspended"]),
     names=st.sets(st.from_regex(r"\A[a-z0-9]{10}\Z"), max_size=4),
-    now=st.datetimes(datetime(2026, 11, 6), datetime(2040, 1, 1), timezones=st.just(UTC)),
+    now=st.integers(0, 400_000_000).map(lambda seconds: NOW + timedelta(seconds=seconds)),
     zone=st.sampled_from(["UTC", "Europe/Kyiv", "America/Santiago", "Asia/Kathmandu"]),
     anchor=st.integers(1, 31),
     ahead=st.integers(0, 10**9),
@@ -123,7 +123,7 @@ def test_the_first_period_begins_with_the_subscription() -> None:
 
 
 def test_a_test_clock_moves_the_edges_on_the_wall() -> None:
-    """Twenty days ahead since ten o'clock: the month ends twenty days sooner, and began when it was jumped to."""
+    """Twenty days ahead since ten o'clock: the month ends so much sooner and began with the jump."""
     jump = (ClockOffset(NOW, timedelta(days=20)),)
     made = limit(translate.organization(facts(offsets=jump), now=NOW + timedelta(hours=1)))
     assert made["periods"] == [
