@@ -1,6 +1,7 @@
 """Where the members' words go: one log file each, and the terminal, each line under its member's name."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
@@ -41,6 +42,7 @@ class MemberLog:
         self._name = name
         self._echo = echo
         self._last: list[str] = []
+        self.announced = asyncio.Event()
 
     @property
     def last_lines(self) -> str:
@@ -75,6 +77,8 @@ class MemberLog:
         for line in lines:
             text = line.decode(errors="replace").rstrip("\r")
             self._last = [*self._last[-_KEPT_LINES + 1 :], text]
+            if _announces(text):
+                self.announced.set()
             self._say(text)
 
     def _say(self, text: str) -> None:
@@ -82,3 +86,14 @@ class MemberLog:
             self._echo(self._name, text)
         except OSError:  # the terminal, or whatever read our output, is gone; the log file has it all
             self._echo = silent
+
+
+def _announces(line: str) -> bool:
+    """Whether a program says by this line that it is ready: `{"event": "ready", …}`."""
+    if not line.startswith("{"):
+        return False
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(said, dict) and said.get("event") == "ready"

@@ -14,16 +14,20 @@ from farebox_cli.stack.supervisor import MemberFailedError, how_it_ended
 Probe = Callable[[], Awaitable[bool]]
 READY_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.02
+_LAST_WORDS_SECONDS: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run. `ready` is asked until it says yes; a program without it is ready when it runs."""
+    """What to run, and when it is ready: once `ready` says yes, once it prints a line of JSON that says so
+    (`announces`: `{"event": "ready", …}`), or else as soon as it runs.
+    """
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str]
     ready: Probe | None = None
+    announces: bool = False
     stop_seconds: float = 15.0
 
 
@@ -48,6 +52,8 @@ class ProgramMember:
 
     async def start(self) -> None:
         """Start the program and return when it is ready. Raises MemberFailedError with its last words."""
+        await self._last_words()
+        self._log.announced.clear()
         self._child = Child.spawn(
             self._program.argv, dies_by=signal.SIGKILL, env=self._program.env, output=subprocess.PIPE
         )
@@ -80,7 +86,7 @@ class ProgramMember:
     async def _wait_until_ready(self, child: Child) -> None:
         deadline = asyncio.get_running_loop().time() + READY_SECONDS
         while child.exit_code is None:
-            if self._program.ready is None or await self._program.ready():
+            if await self._is_ready():
                 return
             if asyncio.get_running_loop().time() > deadline:
                 raise MemberFailedError(
@@ -92,9 +98,15 @@ class ProgramMember:
             f"{self.name} {how_it_ended(child.exit_code)}. It said:\n{self._log.last_lines}"
         )
 
+    async def _is_ready(self) -> bool:
+        if self._program.announces:
+            return self._log.announced.is_set()
+        return self._program.ready is None or await self._program.ready()
+
     async def _last_words(self) -> None:
+        """Wait until all that the ended process said is in the log; a child of its own may hold the pipe."""
         if self._following is not None:
-            await self._following
+            await asyncio.wait({self._following}, timeout=_LAST_WORDS_SECONDS)
 
 
 def accepts(host: str, port: int) -> Probe:
@@ -107,14 +119,5 @@ def accepts(host: str, port: int) -> Probe:
             return False
         writer.close()
         return True
-
-    return probe
-
-
-def every(*probes: Probe) -> Probe:
-    """A probe: all of these say yes."""
-
-    async def probe() -> bool:
-        return all([await one() for one in probes])
 
     return probe

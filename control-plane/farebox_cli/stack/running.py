@@ -29,9 +29,9 @@ from farebox_cli.stack.configuration import (
     variables,
 )
 from farebox_cli.stack.output import Echo, MemberLog, silent
-from farebox_cli.stack.programs import Program, ProgramMember, accepts, every
+from farebox_cli.stack.programs import Program, ProgramMember, accepts
 from farebox_cli.stack.state import MemberState, StackState, remove_state, write_state
-from farebox_cli.stack.supervisor import Supervisor
+from farebox_cli.stack.supervisor import Supervisor, together
 
 _FAREBOX: Final = (sys.executable, "-P", "-m", "farebox_cli")
 
@@ -119,10 +119,10 @@ class _Start:
         given = self._options.variables
         chosen = {name: value for name, value in settings.items() if name not in given}
         environment.write(environment.env_file(self._home), chosen, given)
-        await self._programs(settings, "mail", "upstream")
-        await first_steps.migrate(settings["FAREBOX_DATABASE_OWNER_URL"])
-        await self._programs(settings, "worker", "collect")
-        await self._programs(settings, "web", "edge")
+        migration = first_steps.migrate(settings["FAREBOX_DATABASE_OWNER_URL"])
+        await together([self._programs(settings, ("mail", "upstream")), migration])
+        # Stopped from the right: who writes to the gateway before it, who reads its log after it.
+        await self._programs(settings, ("collect",), ("edge",), ("worker", "web"))
         await self._until_it_works(settings)
         self._ready = True
         self._write_state()
@@ -165,50 +165,30 @@ class _Start:
             urls["FAREBOX_REDIS_URL"] = redis.running.url
         return urls
 
-    async def _programs(self, settings: Mapping[str, str], *names: str) -> None:
-        surroundings = {
-            **_surroundings(),
-            "PYTHONUNBUFFERED": "1",
-            "FAREBOX_LOG_FORMAT": self._options.log_format,
-        }
-        all_of_it, for_edge = {**surroundings, **settings}, {**surroundings, **for_the_edge(settings)}
-        ports = self._ports
-        every_program = (
-            Program(
-                "mail",
-                (
-                    *_FAREBOX,
-                    "sandbox",
-                    "mail",
-                    "--port",
-                    str(ports.smtp),
-                    "--folder",
-                    self._where.mail_folder,
-                ),
-                surroundings,
-                ready=accepts(HOST, ports.smtp),
-            ),
-            Program(
-                "upstream",
-                (*_FAREBOX, "sandbox", "upstream", "--port", str(ports.upstream)),
-                surroundings,
-                ready=accepts(HOST, ports.upstream),
-            ),
-            Program("worker", (*_FAREBOX, "worker"), all_of_it),
-            Program("collect", (*_FAREBOX, "collect"), all_of_it),
-            Program("web", (*_FAREBOX, "web"), all_of_it, ready=accepts(HOST, ports.web)),
-            Program(
-                "edge",
-                (*_FAREBOX, "edge"),
-                for_edge,
-                ready=every(accepts(HOST, ports.gateway), accepts(HOST, ports.gateway_admin)),
-                stop_seconds=40.0,
-            ),
+    async def _programs(self, settings: Mapping[str, str], *groups: tuple[str, ...]) -> None:
+        """Start all of these at once; they are stopped group by group, the last group first."""
+        logs = self._home / "logs"
+        known = {program.name: program for program in self._every_program(settings)}
+        await together(
+            self.supervisor.start(
+                ProgramMember(known[name], MemberLog(logs, name, echo=self._echo)) for name in group
+            )
+            for group in groups
         )
-        await self.supervisor.start(
-            ProgramMember(program, MemberLog(self._home / "logs", program.name, echo=self._echo))
-            for program in every_program
-            if program.name in names
+
+    def _every_program(self, settings: Mapping[str, str]) -> tuple[Program, ...]:
+        outside = {**_surroundings(), "PYTHONUNBUFFERED": "1", "FAREBOX_LOG_FORMAT": self._options.log_format}
+        inside, at_the_edge = {**outside, **settings}, {**outside, **for_the_edge(settings)}
+        smtp, upstream = self._ports.smtp, self._ports.upstream
+        mail = (*_FAREBOX, "sandbox", "mail", f"--port={smtp}", f"--folder={self._where.mail_folder}")
+        sample = (*_FAREBOX, "sandbox", "upstream", f"--port={upstream}")
+        return (
+            Program("mail", mail, outside, ready=accepts(HOST, smtp)),
+            Program("upstream", sample, outside, ready=accepts(HOST, upstream)),
+            Program("collect", (*_FAREBOX, "collect"), inside),
+            Program("edge", (*_FAREBOX, "edge"), at_the_edge, announces=True, stop_seconds=40.0),
+            Program("worker", (*_FAREBOX, "worker"), inside, announces=True),
+            Program("web", (*_FAREBOX, "web"), inside, announces=True),
         )
 
     def _write_state(self) -> None:

@@ -75,7 +75,7 @@ class Supervisor:
         """Start a group, all at once, and watch it. Raises MemberFailedError, ServerStartError."""
         group = [Watched(member) for member in members]
         self._groups.append(group)
-        await _all(self._first_start(watched) for watched in group)
+        await together(self._first_start(watched) for watched in group)
 
     async def stop(self) -> None:
         """Stop every member in order, the last group first; members that never started are passed over."""
@@ -84,7 +84,7 @@ class Supervisor:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
         for group in reversed(self._groups):
-            await _all(self._stop(watched) for watched in group)
+            await together(self._stop(watched) for watched in group)
 
     async def kill(self, name: str) -> int:
         """SIGKILL the member, as a crash would, and return the process id that it had."""
@@ -156,7 +156,7 @@ def how_it_ended(exit_code: int) -> str:
         return f"was ended by signal {-exit_code}"
 
 
-async def _all(work: Iterable[Awaitable[None]]) -> None:
+async def together(work: Iterable[Awaitable[None]]) -> None:
     """Do everything at once, wait for all of it, and only then raise the first failure."""
     outcomes = await asyncio.gather(*work, return_exceptions=True)
     for outcome in outcomes:
