@@ -26,30 +26,36 @@ asyncio.run(main())
 """
 
 
+async def written(world: World) -> int:
+    """Return how many invoices are committed."""
+    [row] = await world.rows("SELECT count(*) AS invoices FROM invoices")
+    return int(row["invoices"])
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_run_killed_at_any_point_is_finished_by_the_next(
     world: World, database: DatabaseUrls, seed: int
 ) -> None:
     """No period is lost or billed twice, no number is skipped, and every unit is billed."""
     chance = random.Random(seed)
-    for _ in range(60):
+    for _ in range(45):
         await world.use(await world.customer(), "2026-11-03T12:00", chance.randrange(20_000))
     await world.node(read_to="2026-12-01T00:05")
     for _ in range(3):
-        enough = len(await world.invoices()) + chance.randrange(1, 15)
+        enough = await written(world) + chance.randrange(1, 15)
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", _RUN, database.worker, world.clock.instant.isoformat()
         )
-        while process.returncode is None and len(await world.invoices()) < enough:
-            await asyncio.sleep(chance.random() / 200)
+        while process.returncode is None and await written(world) < enough:
+            await asyncio.sleep(chance.random() / 50)
         if process.returncode is None:
             process.kill()
         await process.wait()
     report = await world.run()
     assert not report.failures
     invoices = await world.invoices()
-    assert [invoice["number"] for invoice in invoices] == [f"FB-{number:06d}" for number in range(1, 61)]
-    assert len({invoice["subscription_id"] for invoice in invoices}) == 60
+    assert [invoice["number"] for invoice in invoices] == [f"FB-{number:06d}" for number in range(1, 46)]
+    assert len({invoice["subscription_id"] for invoice in invoices}) == 45
     [counted] = await world.rows(
         "SELECT (SELECT sum(units) FROM usage_rollups) AS metered, "
         "(SELECT sum(billed_units) FROM billing_periods) AS billed, "
