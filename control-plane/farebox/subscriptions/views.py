@@ -40,8 +40,8 @@ class SubscriptionView(View):
 async def upgrade(call: Call[PlanChange, Nothing]) -> Answer[SubscriptionView]:
     """Changes the plan at once, to a larger or a smaller one. The running period ends now and is invoiced at
     its own price; a new one starts now, and from now on periods begin on this day of the month. Nothing is
-    prorated: a flat charge is owed once for each period, however short. The new limits hold at the gateways within a second
-    or so.
+    prorated: a flat charge is owed once for each period, however short. The new limits hold at the gateways
+    within a second or so.
     """
     offer = await plans.offer(call.session, call.body.plan)
     await service.change_plan(call.session, call.organization_id, offer, wall=call.now)

@@ -1,0 +1,116 @@
+"""The OpenAPI document tells the truth: whatever is sent, every answer is one that the document describes."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import HealthCheck
+from hypothesis import strategies as st
+from openapi_spec_validator import validate
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from sqlalchemy import text
+from tests.support import planting
+from tests.support.api_client import Api
+
+from farebox import openapi
+from farebox.app import ENDPOINTS
+from farebox.clock import ManualClock
+from farebox.db import Database
+
+DOCUMENT = openapi.document(ENDPOINTS, server="http://127.0.0.1")
+OPERATIONS = {
+    operation.label: operation
+    for operation in (
+        result.ok()  # type: ignore[union-attr]
+        for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()
+    )
+}
+MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
+CASES = [
+    pytest.param(label, mode, id=f"{label}-{mode.value}")
+    for label in OPERATIONS
+    for mode in MODES
+    if mode is GenerationMode.POSITIVE or label != "GET /api/v1/plans"  # takes nothing that could be wrong
+]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+EXAMPLES = 20
+
+
+def explore(label: str, mode: GenerationMode, address: str, token: str, own: Mapping[str, str]) -> None:
+    """Send generated requests, every other one with ids that exist, and hold each answer to the document."""
+    checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
+    strategy = OPERATIONS[label].as_strategy(generation_mode=mode)
+
+    @hypothesis.seed(20_260_301)
+    @hypothesis.settings(
+        max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+    @hypothesis.given(case=strategy, existing=st.booleans())
+    def examples(case: schemathesis.Case[Any], existing: bool) -> None:
+        if existing and mode is GenerationMode.POSITIVE:
+            for variable in case.path_parameters or {}:
+                case.path_parameters[variable] = own[variable]
+        response = case.call(base_url=address, headers={"Authorization": f"Bearer {token}"})
+        case.validate_response(response, checks=checks)
+
+    examples()
+
+
+@pytest.mark.parametrize(("label", "mode"), CASES)
+async def test_every_answer_is_described(
+    api: Api, worker: Database, clock: ManualClock, label: str, mode: GenerationMode
+) -> None:
+    """Valid and invalid requests alike: status, content type, headers and body are those of the document, and
+    what the document forbids is refused.
+    """
+    ada = await api.sign_up()
+    await api.verify(worker, ada, now=clock.now())
+    async with worker.transaction() as session:
+        await session.execute(text("UPDATE users SET is_operator = true"))
+    organization = await planting.organization_uuid(worker, ada)
+    key = (await api.post("/keys", {"name": "one"}, by=ada)).data["id"]
+    await planting.usage(worker, organization, clock.now(), key=key, requests=7)
+    own = {
+        "key_id": key,
+        "invoice_id": await planting.invoice(worker, organization, number="N-1", at=clock.now(), minor=100),
+    }
+    await asyncio.to_thread(explore, label, mode, api.address, ada.token, own)
+
+
+async def test_the_document_is_served_and_valid(api: Api) -> None:
+    """What is served is valid OpenAPI 3.1 and is made from the declarations."""
+    served: dict[str, Any] = (await api.call("GET", "//api/openapi.json")).body
+    validate(served)
+    assert served["openapi"] == "3.1.0"
+    assert set(served["paths"]) == set(DOCUMENT["paths"])
+
+
+async def test_the_reference_shows_every_endpoint(api: Api) -> None:
+    """The page has each path, each error code's page entry, and nothing from elsewhere."""
+    page = await api.call("GET", "//api/docs")
+    for declared in ENDPOINTS:
+        assert f"/api/v1{declared.path}" in page.body
+        assert declared.summary.replace("'", "&#39;") in page.body
+    assert "<script" not in page.body
+    assert 'src="http' not in page.body
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    errors = await api.call("GET", "//api/docs/errors")
+    assert 'id="email_taken"' in errors.body
+    assert (await api.call("GET", "//api/docs/style.css")).status == 200
