@@ -1,6 +1,7 @@
 """Chapters 5 and 6: a month passes, the invoice, and its proof."""
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Sequence
@@ -40,12 +41,12 @@ async def a_month(scene: Scene) -> str:
         path = scene.folder / f"made-up-week-{week}.log"
         node.write(path, names, mix, first_ms=first_ms, last_ms=first_ms + 50)
         account.billable += mix.billable
-        read = await scene.command_json("collect", "--once", str(path))
+        read = json.loads(await scene.command("collect", "--once", str(path)))
         say.say(
             f"week {week}: {_REAL_CALLS_A_WEEK} real calls, and {mix.lines:,} generated lines: "
             f"{read['new']:,} new, {read['duplicate']} duplicate, {read['quarantined']} quarantined"
         )
-    twice = await scene.command_json("collect", "--once", str(path))
+    twice = json.loads(await scene.command("collect", "--once", str(path)))
     say.check(twice["new"] == 0, "reading the last of these files again counts nothing twice", found=twice)
 
     await advance(scene, end + timedelta(minutes=1))
@@ -89,7 +90,9 @@ async def proof(scene: Scene, number: str) -> None:
 
     target = made_up[0]
     original = target.read_bytes()
-    changed = original.replace(b'"outcome":"served","units":1,', b'"outcome":"served","units":7,', 1)
+    one, seven = (b'"outcome":"served","units":%d,' % units for units in (1, 7))
+    middle = original.index(one, len(original) // 2)
+    changed = original[:middle] + seven + original[middle + len(one) :]
     forged = scene.folder / "forged.log"
     forged.write_bytes(changed)
     say.say("Now one line of one file is changed: 1 unit becomes 7.")

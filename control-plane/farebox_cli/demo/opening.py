@@ -99,7 +99,7 @@ async def limits(scene: Scene) -> None:
     plan = scene.folder / "demo-plan.json"
     plan.write_text(json.dumps(_QUOTA_PLAN, indent=1))
     await scene.command("plan", "publish", str(plan))
-    await upgrade(scene, "demo-quota", limit="600")
+    await upgrade(scene, "demo-quota", limit=str(QUOTA))
     statuses = [(await scene.send(key=account.key, quiet=True)).status for _ in range(QUOTA - 1)]
     say.check(
         statuses == [200] * (QUOTA - 1),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from farebox_cli.demo.caller import Caller, Crowd, Reply
 from farebox_cli.demo.narration import Narrator, StoryFailedError
@@ -16,7 +16,7 @@ from farebox_cli.stack import Stack
 
 EMAIL: Final = "ada@example.com"
 PASSWORD: Final = "correct horse battery staple"  # noqa: S105 - the demo's public log-in
-_LOOK_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -78,10 +78,6 @@ class Scene:
                 f"`farebox {' '.join(arguments)}` exited {process.returncode}: {err.decode().strip()}"
             )
         return out.decode()
-
-    async def command_json(self, *arguments: str, quiet: bool = False) -> Any:
-        """Run a command with `--json` and read what it printed."""
-        return json.loads(await self.command(*arguments, "--json", quiet=quiet))
 
     async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> float:
         """Look until it holds; return the seconds it took. Raises `StoryFailedError` after `seconds`."""

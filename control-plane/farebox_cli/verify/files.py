@@ -146,6 +146,7 @@ def _open(path: Path) -> BinaryIO:
     # A usage line begins with a brace, so a plain log never looks compressed.
     compressed = file.read(2) == b"\x1f\x8b"
     if not compressed:
+        file.seek(0)
         return file
     file.close()
     return cast("BinaryIO", gzip.open(path, "rb"))

@@ -47,6 +47,20 @@ def test_a_changed_number_is_found_and_its_segment_named(tmp_path: Path) -> None
     assert "total: the invoice says USD 12.70, derived USD 12.80" in text
 
 
+def test_a_renamed_file_is_known_by_its_first_line_and_its_change_is_found(tmp_path: Path) -> None:
+    """The name alone never decides: a plain file under another name, changed in the middle, differs."""
+    forge = Forge(tmp_path)
+    for day in range(1, 29):
+        forge.line(f"2026-11-{day:02d}T12:00", units=2)
+    invoice = forge.export()
+    renamed = [path.rename(path.with_name(f"renamed-{number}")) for number, path in enumerate(forge.write())]
+    assert verify(invoice, renamed).exit_code == EQUAL
+    renamed[0].write_bytes(renamed[0].read_bytes().replace(b'"seq": 9,', b'"seq": 8,'))
+    report = verify(invoice, renamed)
+    assert report.exit_code == DIFFERS
+    assert "renamed-0" in said(report, "differs")
+
+
 def test_a_line_that_no_longer_parses_is_named(tmp_path: Path) -> None:
     """By its number in the file and what is wrong with it."""
     forge = Forge(tmp_path)
