@@ -99,7 +99,7 @@ async def measure(variant: Variant, script: Path, *, seconds: int, connections: 
     process = await asyncio.create_subprocess_exec(
         "taskset",
         "-c",
-        str(sorted(os.sched_getaffinity(0))[-1]),
+        str(max(os.sched_getaffinity(0))),
         "wrk",
         "-t1",
         f"-c{connections}",

@@ -177,7 +177,7 @@ class Admin:
         return await self.call("DELETE", path)
 
     async def settled(self) -> None:
-        """Let another gateway catch up: APISIX checks what is in use by what its workers have watched so far."""
+        """Let another gateway catch up: APISIX checks uses by what its workers have watched so far."""
         if self.gateway.foreign:
             await asyncio.sleep(0.5)
 

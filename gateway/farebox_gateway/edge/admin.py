@@ -152,31 +152,28 @@ class AdminApi:
         return _json(200, {"key": _key(path), "deleted": "1"})
 
     async def _about_plugins(self, request: web.Request, parts: list[str]) -> web.StreamResponse:
-        resources, method = self._resources, request.method
-        match (method, *parts):
+        resources, answer = self._resources, None
+        match (request.method, *parts):
             case ("GET", "plugins", "list"):
-                return _json(200, resources.plugin_names())
+                answer = _json(200, resources.plugin_names())
             case ("GET", "plugins"):
-                return _json(200, resources.plugin_attributes())
+                answer = _json(200, resources.plugin_attributes())
             case ("PUT", "plugins", "reload"):
-                return web.Response(text="done", headers=_VERSION)
+                answer = web.Response(text="done", headers=_VERSION)
             case ("GET", "plugins", name) | ("GET", "schema", "plugins", name):
                 schema = resources.plugin_schema(name, request.query.get("schema_type"))
+                missing = {"error_msg": "plugin not found in subsystem http"}
+                answer = _json(404, missing) if schema is None else _json(200, schema)
             case ("GET", "schema", noun):
-                schema = next(
-                    (dict(k.schema.source) for k in kinds.BY_PLURAL.values() if k.noun == noun), None
-                )
+                found = [dict(kind.schema.source) for kind in kinds.BY_PLURAL.values() if kind.noun == noun]
+                unknown = {"error_msg": f"not found schema: {noun}"}
+                answer = _json(200, found[0]) if found else _json(400, unknown)
             case ("POST", "schema", "validate", plural) if plural in kinds.BY_PLURAL:
-                kind = kinds.BY_PLURAL[plural]
-                resources.check_schema(kind, await _body(request))
-                return web.Response(headers=_VERSION)
-            case _:
-                schema = None
-        if schema is None and parts[0] == "schema" and parts[1:2] != ["plugins"]:
-            return _json(400, {"error_msg": f"not found schema: {parts[-1]}"})
-        if schema is None:
-            return _json(404, {"error_msg": "plugin not found in subsystem http"})
-        return _json(200, schema)
+                resources.check_schema(kinds.BY_PLURAL[plural], await _body(request))
+                answer = web.Response(headers=_VERSION)
+        if answer is None:
+            raise NotFoundError("not found")
+        return answer
 
 
 _VERSION: Final = {"X-API-VERSION": "v3"}

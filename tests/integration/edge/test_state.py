@@ -114,7 +114,7 @@ async def test_a_second_gateway_on_the_same_state_is_refused(tmp_path: Path) -> 
 
 
 async def test_a_full_disk_refuses_whole(tmp_path: Path, client: ClientSession) -> None:
-    """When the journal cannot grow the write is 503 and undone, reads and traffic go on, and room heals it."""
+    """When the journal cannot grow a write is 503 and undone, reads and traffic go on, room heals it."""
     async with running_edge(tmp_path, LOG_PATH="") as gateway:
         admin = Admin(gateway, client)
         await admin.put("/consumers", {"username": "acme"})
