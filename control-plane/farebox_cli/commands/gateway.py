@@ -334,8 +334,10 @@ def _work(settings: Settings, act: "Callable[[AsyncSession], Awaitable[T]]") -> 
 
 def _run(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
     """Run against the worker's database; errors of the gateway's client become the command's."""
+    from farebox import logs
     from farebox_gateway.client import GatewayError
 
+    logs.configure("console")
     if not settings.database_worker_url.get_secret_value():
         raise CommandError(
             "FAREBOX_DATABASE_WORKER_URL is not set: `farebox up` sets it, or export it.",

@@ -136,6 +136,10 @@ class Reconciler:
         unprotected. After any write (`changed_elsewhere` tells of others) the canary gets a new nonce, and is
         then probed through the data plane.
         """
+        async with self._one_catalogue:
+            return await self._catalogue(changed_elsewhere=changed_elsewhere)
+
+    async def _catalogue(self, *, changed_elsewhere: bool) -> CatalogueResult:
         made, revision, nonce, missing = await self.survey_catalogue()
         refused = await push(self.client, made.steps, fence=self.fence, slots=self.slots)
         refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
