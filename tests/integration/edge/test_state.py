@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import sys
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -78,7 +79,7 @@ async def test_damage_is_told(tmp_path: Path, client: ClientSession) -> None:
     (journal,) = (tmp_path / "state").glob("journal.*")
     journal.write_bytes(journal.read_bytes().replace(b"acme", b"acne", 1))
     process = await asyncio.create_subprocess_exec(
-        "python",
+        sys.executable,
         "-m",
         "farebox_gateway.edge",
         env={
@@ -98,7 +99,7 @@ async def test_a_second_gateway_on_the_same_state_is_refused(tmp_path: Path) -> 
     """Two processes by mistake on one folder: the second says so and ends."""
     async with running_edge(tmp_path):
         process = await asyncio.create_subprocess_exec(
-            "python",
+            sys.executable,
             "-m",
             "farebox_gateway.edge",
             env={
@@ -166,7 +167,7 @@ async def test_bad_settings_are_named(tmp_path: Path) -> None:
     ]
     for environment, words in cases:
         process = await asyncio.create_subprocess_exec(
-            "python",
+            sys.executable,
             "-m",
             "farebox_gateway.edge",
             cwd=tmp_path,
