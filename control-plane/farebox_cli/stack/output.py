@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Final
@@ -20,6 +21,7 @@ _COLOURS: Final = (
     "bright_green",
 )
 _NAME_WIDTH: Final = 9
+_COLOUR_CODES: Final = re.compile(rb"\x1b\[[0-9;]*m")
 
 Echo = Callable[[str, str], None]
 
@@ -71,7 +73,7 @@ class MemberLog:
             if self._path.exists() and self._path.stat().st_size > MAX_LOG_BYTES:
                 self._path.replace(self._path.with_suffix(".log.1"))
             with self._path.open("ab") as file:
-                file.write(b"\n".join(lines) + b"\n")
+                file.write(_COLOUR_CODES.sub(b"", b"\n".join(lines)) + b"\n")
         except OSError as error:  # a full disk must not stop the member that speaks
             self._say(f"(the log {self._path} cannot be written: {error.strerror})")
         for line in lines:

@@ -100,15 +100,6 @@ async def test_one_command_starts_it_all_and_sigterm_stops_it_all(home: Path) ->
     assert (await _farebox(home, "up", "--check"))[0] == Exit.PROBLEM
 
 
-async def test_ctrl_c_is_an_orderly_stop_too(home: Path) -> None:
-    """SIGINT to the supervisor alone ends everything with exit code 0."""
-    async with _up(home) as (process, state):
-        process.send_signal(signal.SIGINT)
-        await process.communicate()
-        assert process.returncode == 0
-    assert not any(alive(pid) for pid in _pids(state))
-
-
 async def test_a_stop_while_it_starts_leaves_nothing(home: Path) -> None:
     """SIGTERM before it is ready: exit code 0, no process left, and the next start works."""
     process = await _launch(home)
@@ -139,8 +130,8 @@ async def test_kill_9_of_up_leaves_no_orphan_and_loses_nothing(home: Path) -> No
             assert "messages" in out
 
 
-async def test_a_second_up_says_that_one_runs(home: Path) -> None:
-    """Exit 1, naming the folder and the process; the first is not disturbed."""
+async def test_a_second_up_says_that_one_runs_and_ctrl_c_ends_the_first(home: Path) -> None:
+    """The second exits with 1, naming folder and process, and disturbs nothing; SIGINT is an orderly stop."""
     async with _up(home) as (process, state):
         second = await _launch(home)
         _, err = await second.communicate()
@@ -149,6 +140,10 @@ async def test_a_second_up_says_that_one_runs(home: Path) -> None:
         now = read_state(home)
         assert now is not None
         assert _pids(now) == _pids(state)
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+    assert not any(alive(pid) for pid in _pids(state))
 
 
 async def test_every_member_comes_back_after_kill_9(home: Path) -> None:

@@ -173,7 +173,8 @@ async def test_every_line_is_in_the_log_and_on_the_terminal(tmp_path: Path, make
     seen: list[str] = []
     code = (
         "import sys; out = sys.stdout.buffer\n"
-        "out.write(b'first\\n' + b'x' * 300_000 + b'\\n\\xff\\n'); out.flush(); out.write(b'no end')"
+        "out.write(b'\\x1b[32mfirst\\x1b[0m\\n' + b'x' * 300_000 + b'\\n\\xff\\n'); out.flush()\n"
+        "out.write(b'no end')"
     )
     program = Program("talker", (sys.executable, "-c", code), dict(os.environ))
     log = MemberLog(tmp_path, "talker", echo=lambda _name, line: seen.append(line))
@@ -181,8 +182,10 @@ async def test_every_line_is_in_the_log_and_on_the_terminal(tmp_path: Path, make
     await member.start()
     await member.exited()
     await member.stop()
-    assert seen == ["first", "x" * 300_000, "�", "no end"]
-    assert (tmp_path / "talker.log").read_bytes().endswith(b"\n\xff\nno end\n")
+    assert seen == ["\x1b[32mfirst\x1b[0m", "x" * 300_000, "�", "no end"]
+    logged = (tmp_path / "talker.log").read_bytes()
+    assert logged.startswith(b"first\nxxx"), "the terminal shows colours, the file has none"
+    assert logged.endswith(b"\n\xff\nno end\n")
 
 
 async def test_a_terminal_that_is_gone_holds_nobody_up(tmp_path: Path) -> None:
