@@ -14,15 +14,22 @@ from farebox_worker.sync.fence import Fence
 
 
 async def push(
-    client: AdminClient, steps: Iterable[Step], *, fence: Fence, slots: asyncio.Semaphore
+    client: AdminClient,
+    steps: Iterable[Step],
+    *,
+    fence: Fence,
+    slots: asyncio.Semaphore,
+    ordered: bool = True,
 ) -> list[str]:
     """Send the steps; steps of one verb and kind at once, as many as there are `slots`.
+
+    Where the caller knows that no step needs another (`ordered` false), all are sent at once.
 
     Returns what was refused, in the gateway's words. Raises `GatewayUnreachableError`, `GatewayDeniedError`
     and `LockLostError`: then nothing is known of the steps that were under way.
     """
     refused: list[str] = []
-    for _, group in groupby(steps, key=lambda step: (step.verb, step.ref.kind)):
+    for _, group in groupby(steps, key=lambda step: (step.verb, step.ref.kind) if ordered else None):
         together: Sequence[Step] = list(group)
         if len(together) == 1:
             refused += await _send(client, together[0], fence, slots)

@@ -108,20 +108,22 @@ class Reconciler:
 
     async def _organization(self, facts: OrganizationFacts, kinds: frozenset[Kind]) -> Outcome:
         desired = translate.organization(facts, now=self.clock.now())
-        made = self._plan(desired, await self.observe(facts.public_id))
+        observed = await self.observe(facts.public_id)
+        made = self._plan(desired, observed)
         steps = [step for step in made.steps if step.ref.kind in kinds]
-        refused = await push(self.client, steps, fence=self.fence, slots=self.slots)
+        stays = bool(desired) and any(found.ref.kind is Kind.CONSUMER for found in observed)
+        refused = await push(self.client, steps, fence=self.fence, slots=self.slots, ordered=not stays)
         refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
         error = "; ".join(refused)[:_ERROR_LENGTH] or None
         return Outcome(facts.id, facts.public_id, facts.revision, len(steps), error)
 
     async def observe(self, consumer: str) -> list[Observed]:
-        """Read a consumer with its credentials; where there is no consumer there are no credentials."""
+        """Read a consumer with its credentials, at once: who waits for a key waits for this."""
         async with self.slots:
-            found = await self.client.get(Ref(Kind.CONSUMER, consumer))
-            if found is None:
-                return []
-            return [found, *await self.client.credentials(consumer)]
+            found, credentials = await asyncio.gather(
+                self.client.get(Ref(Kind.CONSUMER, consumer)), self.client.credentials(consumer)
+            )
+        return credentials if found is None else [found, *credentials]
 
     async def remove_consumer(self, name: str) -> list[str]:
         """Delete a consumer of ours that belongs to nobody; returns what was refused."""
