@@ -14,6 +14,7 @@
 
 local scripts = require("apisix.plugins.farebox.redis_scripts")
 
+local gmatch  = string.gmatch
 local max     = math.max
 local min     = math.min
 local next    = next
@@ -28,18 +29,26 @@ local BEAT          = 0.5
 local LEASE_KEPT    = 24 * 3600
 local WAIT_STEP     = 0.001
 local BATCH         = 500
+local PAUSE_AFTER   = 200
 local OWED          = "owed"
 
 local _M = {}
 _M.__index = _M
 
 
+local function let_go(self)
+    self.held, self.queue, self.first, self.last, self.indebted = {}, {}, 1, 0, {}
+end
+
+
 function _M.new(dict, link, options)
-    return setmetatable({
-        dict = dict, link = link, generation = "", held = {}, asking = {},
+    local self = setmetatable({
+        dict = dict, link = link, generation = "", asking = {},
         require = options.require_generation and "1" or "0",
         lease_seconds = options.lease_seconds, longest_wait = options.longest_wait,
     }, _M)
+    let_go(self)
+    return self
 end
 
 
@@ -107,7 +116,18 @@ local function follow(self, generation)
         ngx.log(ngx.WARN, "farebox-limit: the counters were flushed or seeded anew; leases are void")
     end
     self.generation = generation
-    self.held = {}
+    let_go(self)
+end
+
+
+-- Looks after a lease until it has gone back: it stands in the queue of those to look at, oldest first.
+local function look_after(self, key, lease, left, ends)
+    if self.held[key] then
+        return
+    end
+    self.held[key] = true
+    self.last = self.last + 1
+    self.queue[self.last] = { key = key, lease = lease, seen = left, since = ngx_now(), ends = ends }
 end
 
 
@@ -116,7 +136,7 @@ local function hold(self, want, slice, need, used)
     local kept = max(1, min(LEASE_KEPT, want.kept / 1000 - ngx_now()))
     dict:set("used:" .. lease, used, kept)
     local left = dict:incr(lease, slice - need, 0, kept)
-    self.held[want.key] = { seen = left, since = ngx_now(), ends = want.kept }
+    look_after(self, want.key, lease, left, want.kept)
     return counted(self, lease, left or 0)
 end
 
@@ -150,24 +170,27 @@ local function ask(self, wants)
         put_back(self, wants, parts, #wants)
         return nil, nil, err
     end
-    local generation, verdict = answer[1], tonumber(answer[2])
-    if verdict == -2 then
-        put_back(self, wants, parts, #wants)
-        follow(self, "")
-        return nil, nil, "the counters have not been seeded"
+    local words = {}
+    for word in gmatch(answer, "%S+") do
+        words[#words + 1] = word
     end
-    if verdict >= 0 then
+    if words[1] ~= "taken" then
         put_back(self, wants, parts, #wants)
-        follow(self, generation)
-        local i, used = lacking[verdict + 1], tonumber(answer[3])
+        if words[1] == "unseeded" then
+            follow(self, "")
+            return nil, nil, "the counters have not been seeded"
+        end
+        follow(self, words[2])
+        local i, used = lacking[tonumber(words[3])], tonumber(words[4])
         dict:set("refused:" .. lease_of(self, wants[i].key) .. ":" .. wants[i].limit, used, REFUSAL_KEPT)
         return i, used
     end
-    follow(self, generation)
+    follow(self, words[2])
     local used = {}
     for n = 1, #lacking do
         local i = lacking[n]
-        used[i] = hold(self, wants[i], tonumber(answer[2 * n + 1]), wants[i].units - parts[i], tonumber(answer[2 * n + 2]))
+        used[i] = hold(self, wants[i], tonumber(words[2 * n + 1]), wants[i].units - parts[i],
+                       tonumber(words[2 * n + 2]))
     end
     for i = 1, #wants do
         if not used[i] then
@@ -206,7 +229,10 @@ end
 
 -- Corrects what was taken, by more units or (below zero) fewer. For any phase.
 function _M:settle(want, units)
-    if not self.dict:incr(lease_of(self, want.key), -units) then
+    local left = self.dict:incr(lease_of(self, want.key), -units)
+    if left and left < 0 then
+        self.indebted[want.key] = true
+    elseif not left then
         self.dict:rpush(OWED, self.generation .. " " .. units .. " " .. want.key)
     end
 end
@@ -256,29 +282,52 @@ local function owed(self, amounts)
 end
 
 
--- Debts, and what lies idle: leases whose value has not changed for `lease_seconds`, or all of them.
-local function idle(self, amounts, all)
-    local now = ngx_now()
-    for key, one in pairs(self.held) do
+-- Leases below zero.
+local function debts(self, amounts)
+    local indebted = self.indebted
+    self.indebted = {}
+    for key in pairs(indebted) do
         local lease = lease_of(self, key)
-        local left = self.dict:get(lease)
-        if not left or one.ends < now * 1000 then
-            self.held[key] = nil
-        elseif left < 0 then
-            add(amounts, key, -empty(self.dict, lease))
-        elseif not all and left ~= one.seen then
-            one.seen, one.since = left, now
-        elseif all or now - one.since >= self.lease_seconds then
-            self.held[key] = nil
+        if (self.dict:get(lease) or 0) < 0 then
             add(amounts, key, -empty(self.dict, lease))
         end
     end
 end
 
 
--- Sends corrections in batches by `call(script, count, arguments)`. If the fate of one is uncertain, what was to
--- be brought back counts as used, and what is owed is tried again.
-local function correct(self, amounts, call)
+-- What lies idle: leases whose value has not changed for `lease_seconds`, or (`all`) every lease. There may be many,
+-- so it lets requests come between.
+local function idle(self, amounts, all)
+    local queue, looked_at = self.queue, 0
+    while self.first <= self.last and queue == self.queue do
+        local one, now = queue[self.first], ngx_now()
+        if not all and now - one.since < self.lease_seconds then
+            return
+        end
+        queue[self.first] = nil
+        self.first = self.first + 1
+        local left = self.dict:get(one.lease)
+        if not all and left and left ~= one.seen and one.ends > now * 1000 then
+            one.seen, one.since = left, now
+            self.last = self.last + 1
+            queue[self.last] = one
+        else
+            self.held[one.key] = nil
+            if left and one.ends > now * 1000 then
+                add(amounts, one.key, -empty(self.dict, one.lease))
+            end
+        end
+        looked_at = looked_at + 1
+        if not all and looked_at % PAUSE_AFTER == 0 then
+            sleep(0)
+        end
+    end
+end
+
+
+-- Sends corrections of a generation in batches by `call(script, count, arguments)`. If the fate of one is
+-- uncertain, what was to be brought back counts as used, and what is owed is tried again.
+local function correct(self, amounts, generation, call)
     local keys, arguments, units_of = { scripts.GENERATION_KEY }, {}, {}
     local function send()
         local count = #keys
@@ -288,7 +337,7 @@ local function correct(self, amounts, call)
         if not call(scripts.CORRECT, count, keys) then
             for key, units in pairs(units_of) do
                 if units > 0 then
-                    self.dict:rpush(OWED, self.generation .. " " .. units .. " " .. key)
+                    self.dict:rpush(OWED, generation .. " " .. units .. " " .. key)
                 end
             end
         end
@@ -297,7 +346,7 @@ local function correct(self, amounts, call)
     for key, units in pairs(amounts) do
         if units ~= 0 then
             keys[#keys + 1] = key
-            arguments[#arguments + 1] = self.generation
+            arguments[#arguments + 1] = generation
             arguments[#arguments + 1] = ("%.0f"):format(units)
             units_of[key] = units
             if #keys > BATCH then
@@ -316,11 +365,15 @@ local function beat(self)
     if not generation then
         return
     end
-    follow(self, generation == "-" and self.require == "1" and "" or generation)
+    if generation == "-" and self.require == "1" then
+        generation = ""
+    end
+    follow(self, generation)
     local amounts = {}
     owed(self, amounts)
+    debts(self, amounts)
     idle(self, amounts, false)
-    correct(self, amounts, function(...) return self.link:call(...) end)
+    correct(self, amounts, generation, function(...) return self.link:call(...) end)
 end
 
 
@@ -329,8 +382,7 @@ local function adopt(self)
     local prefix = "lease:" .. self.generation .. ":"
     for _, name in ipairs(self.dict:get_keys(0)) do
         if name:sub(1, #prefix) == prefix then
-            local key = name:sub(#prefix + 1)
-            self.held[key] = self.held[key] or { seen = self.dict:get(name), since = ngx_now(), ends = math.huge }
+            look_after(self, name:sub(#prefix + 1), name, self.dict:get(name), math.huge)
         end
     end
 end
@@ -362,8 +414,9 @@ function _M:stop(for_good)
     if for_good and self.generation ~= "" then
         local amounts = {}
         owed(self, amounts)
+        debts(self, amounts)
         idle(self, amounts, true)
-        correct(self, amounts, function(...) return self.link:call_blocking(...) end)
+        correct(self, amounts, self.generation, function(...) return self.link:call_blocking(...) end)
     end
 end
 
