@@ -40,7 +40,7 @@ class EdgeSettings:
     trusted_proxies: tuple[Network, ...] = ()
     counters: CounterStore = "local"
     redis_url: str | None = None
-    redis_timeout: float = 0.1
+    redis_timeout: float = 0.25
     require_generation: bool = True
     lease_seconds: float = 2.0
     drain_seconds: float = 30.0

@@ -35,6 +35,7 @@ LARGEST_SLICE: Final = 512
 RETRY_AFTER_SECONDS: Final = 1.0
 REFUSAL_KEPT_SECONDS: Final = 0.25
 _BEAT_SECONDS: Final = 0.5
+_LAST_SECONDS: Final = 3.0
 _QUOTA_PREFIX: Final = "farebox:quota:"
 
 _TAKE: Final = """
@@ -111,8 +112,6 @@ class RedisCounters:
     ) -> None:
         self._redis: Redis = Redis.from_url(
             url,
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
             max_connections=64,
         )
@@ -137,6 +136,8 @@ class RedisCounters:
         if self._beat is not None:
             self._beat.cancel()
             await asyncio.gather(self._beat, return_exceptions=True)
+        # Nobody waits for an answer any more: what is held is worth one more and longer attempt.
+        self._timeout, self._down_until = max(self._timeout, _LAST_SECONDS), 0.0
         with contextlib.suppress(CounterUnavailableError):
             await self._call(self._return_script, [GENERATION_KEY], [])
             await self._bring_back(list(self._leases))
