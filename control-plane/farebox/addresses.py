@@ -28,6 +28,15 @@ def caller_address(request: web.Request, trusted: tuple[str, ...]) -> str:
     return _canonical(peer)
 
 
+def refuse_unreadable(trusted: tuple[str, ...]) -> None:
+    """Raise `ValueError` naming what in FAREBOX_TRUSTED_PROXIES is no network."""
+    for cidr in trusted:
+        try:
+            ip_network(cidr, strict=False)
+        except ValueError as error:
+            raise ValueError(f"FAREBOX_TRUSTED_PROXIES: {cidr!r} is no network such as 10.0.0.0/8") from error
+
+
 def is_loopback(request: web.Request) -> bool:
     """Tell whether the caller sits on this machine, and not behind a proxy that does."""
     forwarded = hdrs.X_FORWARDED_FOR in request.headers or hdrs.FORWARDED in request.headers

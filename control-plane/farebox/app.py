@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from farebox import reference, status
+from farebox.addresses import refuse_unreadable
 from farebox.admin import views as admin
 from farebox.billing import views as billing
 from farebox.clock import Clock, SystemClock
@@ -51,8 +52,9 @@ ENDPOINTS: Final[Endpoints] = (
 def make_app(settings: Settings, *, clock: Clock | None = None) -> web.Application:
     """Return the application. Nothing is connected before it starts.
 
-    Raises `WeakSecretError` for a token secret below 32 characters.
+    Raises `WeakSecretError` for a token secret below 32 characters, `ValueError` for an unreadable proxy.
     """
+    refuse_unreadable(settings.trusted_proxies)
     app = web.Application(middlewares=[edge], client_max_size=MAX_BODY_BYTES)
     app[SETTINGS] = settings
     app[CLOCK] = clock or SystemClock()

@@ -73,7 +73,10 @@ def _nfc(value: Any) -> Any:
 
 
 def _utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise PydanticCustomError("instant", "must lie between the years 1 and 9999 in UTC") from error
 
 
 def name_schema(maximum: int) -> WithJsonSchema:

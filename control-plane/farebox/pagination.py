@@ -95,7 +95,8 @@ def _read(cursor: str, sort: str, *, type_of: type) -> tuple[Any, UUID]:
             raise Refusal(CURSOR_INVALID)
         if type_of is datetime:
             instant = datetime.fromisoformat(value)
-            return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)), UUID(identity)
+            aware = instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+            return aware.astimezone(UTC), UUID(identity)
         return value, UUID(identity)
-    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (binascii.Error, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Refusal(CURSOR_INVALID) from error

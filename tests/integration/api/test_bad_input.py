@@ -102,6 +102,7 @@ async def test_a_taken_email_is_said_and_harms_nobody(api: Api) -> None:
         ("/billing/usage?start=2026-03-02T00:00:00Z&end=2026-03-01T00:00:00Z", "end"),
         ("/billing/usage?start=2020-01-01T00:00:00Z", "start"),
         ("/billing/usage?key=nonsense", "key"),
+        ("/billing/usage?start=0001-01-01T00:00:00%2B14:00", "start"),
     ],
 )
 async def test_a_wrong_parameter_is_named(api: Api, path: str, field: str) -> None:
