@@ -38,15 +38,19 @@ def collect(settings: Settings, *, node: str | None, once: bool, paths: tuple[Pa
     behind the last newline). Reading a file again counts nothing twice. Safe beside a running collector.
     """
     from farebox import logs
+    from farebox.db import UnsafeRoleError
 
     if once != bool(paths):
         raise click.UsageError("--once and the files to read go together: farebox collect --once PATH…")
     logs.configure(settings.log_format)
     name = node or settings.node
-    if once:
-        _once(settings, name, paths)
-    else:
-        asyncio.run(_with_database(settings, lambda database: _follow(database, settings, name)))
+    try:
+        if once:
+            _once(settings, name, paths)
+        else:
+            asyncio.run(_with_database(settings, lambda database: _follow(database, settings, name)))
+    except UnsafeRoleError as error:
+        raise CommandError(str(error), exit_code=Exit.USAGE) from None
 
 
 @click.command("usage")
@@ -165,6 +169,7 @@ def _once(settings: Settings, name: str, paths: tuple[Path, ...]) -> None:
     from farebox_worker.collect.sources import UnreadableError
 
     async def work(database: "Database") -> Report:
+        await database.refuse_unsafe_role()
         return await collect_once(database, name, paths, clock=SystemClock())
 
     try:

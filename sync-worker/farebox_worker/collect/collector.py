@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from farebox.clock import Clock
 from farebox.db import Database
+from farebox_worker.advisory import HeldLock, LockLostError, try_lock
 from farebox_worker.collect import node as nodes
 from farebox_worker.collect.archive import archive_ended
 from farebox_worker.collect.follow import Follower, Round
@@ -27,7 +28,13 @@ from farebox_worker.collect.sources import UnreadableError
 
 log = structlog.get_logger(__name__)
 
-DATABASE_ERRORS: Final = (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+DATABASE_ERRORS: Final = (
+    SQLAlchemyError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    LockLostError,
+    OSError,
+)
 """What a database that is away, restarting or going down raises (a refused connection is an `OSError`)."""
 _LONGEST_WAIT: Final = 5.0
 _ARCHIVE_EVERY: Final = 10.0
@@ -53,18 +60,19 @@ class CollectorOptions:
 async def collect(
     database: Database, options: CollectorOptions, *, clock: Clock, stop: asyncio.Event
 ) -> None:
-    """Follow the log until `stop` is set."""
+    """Follow the log until `stop` is set. Raises `UnsafeRoleError`; what else fails is waited for."""
     trouble: str | None = None
     wait = options.interval
     while not stop.is_set():
         try:
-            async with nodes.node_lock(database, options.node) as lock:
+            async with try_lock(_url(database), f"collector {options.node}") as lock:
                 if lock is None:
                     log.warning(
                         "another collector follows this node; waiting for it to end", node=options.node
                     )
                     await _pause(stop, _LONGEST_WAIT / 5)
                     continue
+                await database.refuse_unsafe_role()
                 await nodes.start(database, options.node, now=clock.now(), error=trouble)
                 log.info("collecting", node=options.node, log=str(options.log))
                 trouble, wait = None, options.interval
@@ -79,7 +87,7 @@ async def collect(
 async def _follow(
     database: Database,
     options: CollectorOptions,
-    lock: nodes.NodeLock,
+    lock: HeldLock,
     clock: Clock,
     stop: asyncio.Event,
 ) -> None:
@@ -88,7 +96,7 @@ async def _follow(
     async with _archiving(database, options, clock), _stopping(follower, stop):
         try:
             while not stop.is_set():
-                await lock.confirm()
+                await lock.check()
                 result = await follower.round(reporter.busy)
                 await reporter.tell(result)
                 if not result.outcome.lines:
@@ -168,6 +176,10 @@ async def _stopping(follower: Follower, stop: asyncio.Event) -> AsyncIterator[No
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+def _url(database: Database) -> str:
+    return database.engine.url.render_as_string(hide_password=False)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -124,7 +124,7 @@ class _Story:
         self.gateway.copy_and_truncate()
 
     async def lose_the_end(self) -> None:
-        """Seen by the collector that follows, or by the next one: an end that nobody saw holds the node back."""
+        """Seen by the collector that follows, or by the next: an end that nobody saw holds a node back."""
         await self.read_all()
         self.gateway.cut_to_a_half()
         if self.chance.random() < 0.5:
