@@ -55,8 +55,13 @@ def test_nothing_is_swallowed_or_left_for_later(path: Path) -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=named)
 def test_only_the_database_module_commits(path: Path) -> None:
-    """A transaction is visible at the edge and ends in one place, so nothing commits half a change."""
+    """A transaction is visible at the edge and ends in one place, so nothing commits half a change.
+
+    The gateway's side knows no SQL (import-linter holds that); what it commits is its own journal.
+    """
     if named(path) == "control-plane/farebox/db.py" or "/migrations/" in named(path):
+        return
+    if named(path).startswith("gateway/"):
         return
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
