@@ -42,7 +42,7 @@ class EdgeSettings:
     redis_url: str | None = None
     redis_timeout: float = 0.25
     require_generation: bool = True
-    lease_seconds: float = 2.0
+    lease_seconds: float = 5.0
     drain_seconds: float = 30.0
     keepalive_seconds: float = 75.0
     max_head_bytes: int = 16_384
