@@ -59,6 +59,7 @@ def unsigned(claims: dict[str, object]) -> str:
             {name: value for name, value in CLAIMS.items() if name != "exp"}, SECRET, algorithm="HS256"
         ),
     ],
+    ids=lambda _: "token",
 )
 def test_anything_else_is_refused_alike(text: str) -> None:
     """One code and one message for the caller, whatever was wrong; the reason is for the log."""
