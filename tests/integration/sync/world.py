@@ -73,6 +73,17 @@ class World:
         }
         return Settings(_env_file=None, **given)
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The same as the environment of a command."""
+        settings = self.settings
+        variables = {name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")}
+        for name in settings.model_fields_set:
+            value = getattr(settings, name)
+            secret = getattr(value, "get_secret_value", None)
+            variables[f"FAREBOX_{name.upper()}"] = str(secret() if secret else value)
+        return variables
+
     # -- what people do
 
     async def found(self, name: str = "Customer") -> Customer:
@@ -207,14 +218,8 @@ class World:
 
     async def start_worker(self) -> asyncio.subprocess.Process:
         """Start a worker as a process of its own, to be killed."""
-        settings = self.settings
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")}
-        for name in settings.model_fields_set:
-            value = getattr(settings, name)
-            secret = getattr(value, "get_secret_value", None)
-            environment[f"FAREBOX_{name.upper()}"] = str(secret() if secret else value)
         process, line = await launch_and_wait_for_line(
-            [sys.executable, "-m", "farebox_cli", "worker"], env=environment
+            [sys.executable, "-m", "farebox_cli", "worker"], env=self.variables
         )
         assert '"ready"' in line
         return process
