@@ -147,8 +147,7 @@ class AdminClient:
                         continue
                     return None if answer is _NOTHING else answer
         except TimeoutError:
-            pass_on = failure
-            raise GatewayUnreachableError(what, pass_on) from None
+            raise GatewayUnreachableError(what, failure) from None
         raise GatewayUnreachableError(what, failure)
 
     async def _once(self, method: str, path: str, what: str, data: bytes | None) -> Any:
@@ -203,7 +202,7 @@ async def open_admin(
     connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30)
     async with aiohttp.ClientSession(
         connector=connector,
-        timeout=aiohttp.ClientTimeout(total=timeout, connect=timeout),
+        timeout=aiohttp.ClientTimeout(total=None),  # `_call` bounds every call as a whole
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     ) as session:
