@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import quote_from_bytes
 
 import msgspec
 from aiohttp import hdrs, web
@@ -20,8 +19,8 @@ from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict, istr
 
 from farebox_contract import problems
-from farebox_contract.usage_line import MAX_PATH_CHARACTERS, MAX_USER_AGENT_CHARACTERS, VERSION, UsageLine
-from farebox_gateway.edge import answer
+from farebox_contract.usage_line import VERSION, UsageLine
+from farebox_gateway.edge import answer, request_text
 from farebox_gateway.edge.config import Chain, EdgeConfig, Route
 from farebox_gateway.edge.exchange import Exchange, Refusal, new_request_id, now_ms
 from farebox_gateway.edge.plugins.base import Headers
@@ -38,7 +37,6 @@ _CREDENTIAL: Final = istr("X-Credential-Identifier")
 _GROUP: Final = istr("X-Consumer-Group-Id")
 _CUSTOM_ID: Final = istr("X-Consumer-Custom-ID")
 _CONSUMER_HEADERS: Final = (_USERNAME, _CREDENTIAL, _GROUP, _CUSTOM_ID)
-_PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
 _SPOOFABLE: Final = "x-farebox-"
 _encode = msgspec.json.Encoder().encode
 
@@ -90,7 +88,7 @@ class DataPlane:
         target = request.raw_path
         host = message_headers.get(hdrs.HOST, "")
         if not target.startswith("/"):
-            target, host = _from_absolute(target, host)
+            target, host = request_text.from_absolute(target, host)
         protocol = request.protocol
         received_before = protocol.take_received() if isinstance(protocol, EdgeProtocol) else 0
         headers = CIMultiDict(message_headers)
@@ -103,7 +101,7 @@ class DataPlane:
         return Exchange(
             request=request,
             target=target,
-            path=normalize(_path_of(target)),
+            path=normalize(request_text.path_of(target)),
             host=host,
             remote=remote,
             started_ms=now_ms(),
@@ -117,7 +115,7 @@ class DataPlane:
     async def _decide(self, exchange: Exchange) -> Refusal | None:
         config = self._config
         route = exchange.route = config.find_route(
-            _hostname(exchange.host), exchange.path, exchange.request.method
+            request_text.hostname(exchange.host), exchange.path, exchange.request.method
         )
         chain = exchange.chain = config.no_route if route is None else route.chain
         for plugin, conf in chain.rewrite:
@@ -269,7 +267,7 @@ class DataPlane:
             group=None if group is None else group.id,
             route=None if route is None else route.id,
             method=request.method[:32],
-            path=_shown_path(exchange.target),
+            path=request_text.shown_path(exchange.target),
             status=exchange.status,
             outcome=exchange.outcome,
             units=exchange.units,
@@ -280,7 +278,7 @@ class DataPlane:
             if exchange.upstream_answered and exchange.upstream_began_ns is not None
             else None,
             ip=exchange.remote,
-            ua=_shown_agent(request.headers.get(hdrs.USER_AGENT, "")),
+            ua=request_text.shown_agent(request.headers.get(hdrs.USER_AGENT, "")),
         )
 
     async def broken(
@@ -370,37 +368,3 @@ def _name_consumer(exchange: Exchange) -> None:
         headers[_GROUP] = consumer.group_id
     if consumer.custom_id:
         headers[_CUSTOM_ID] = consumer.custom_id
-
-
-def _from_absolute(target: str, host: str) -> tuple[str, str]:
-    """Return path and authority of an absolute-form target (RFC 9112, 3.2.2), which overrides Host."""
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in {"http", "https"}:
-        return target, host
-    authority, slash, path = rest.partition("/")
-    return slash + path or "/", authority
-
-
-def _path_of(target: str) -> str:
-    return target.partition("?")[0].partition("#")[0]
-
-
-def _hostname(host: str) -> str:
-    if host.endswith("]"):
-        return host.lower()
-    name, colon, port = host.rpartition(":")
-    return (name if colon and port.isdigit() else host).lower()
-
-
-def _shown_path(target: str) -> str:
-    path = _path_of(target)
-    if not path.isascii() or not path.isprintable():
-        path = quote_from_bytes(path.encode("utf-8", "surrogateescape"), safe=_PATH_SAFE)
-    return path[:MAX_PATH_CHARACTERS]
-
-
-def _shown_agent(agent: str) -> str:
-    agent = agent[:MAX_USER_AGENT_CHARACTERS]
-    if agent.isascii():
-        return agent
-    return agent.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:MAX_USER_AGENT_CHARACTERS]
