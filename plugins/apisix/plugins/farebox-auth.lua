@@ -20,6 +20,7 @@ local scopes         = require("apisix.plugins.farebox.scopes")
 
 local ngx         = ngx
 local get_headers = ngx.req.get_headers
+local set_header  = ngx.req.set_header
 local pairs       = pairs
 local ipairs      = ipairs
 
@@ -170,13 +171,14 @@ local function attach(ctx, consumer, group, key)
     else
         ctx.farebox.consumer = known
     end
-    core.request.set_header(ctx, "X-Consumer-Username", value.username)
-    core.request.set_header(ctx, "X-Credential-Identifier", key)
+    -- Not by `core.request`: what the client sent of these is gone, so there is nothing in its caches to correct.
+    set_header("X-Consumer-Username", value.username)
+    set_header("X-Credential-Identifier", key)
     if value.group_id then
-        core.request.set_header(ctx, "X-Consumer-Group-Id", value.group_id)
+        set_header("X-Consumer-Group-Id", value.group_id)
     end
     if known.custom_id then
-        core.request.set_header(ctx, "X-Consumer-Custom-Id", known.custom_id)
+        set_header("X-Consumer-Custom-Id", known.custom_id)
     end
 end
 

@@ -44,7 +44,8 @@ end
 function _M.init()
     local attr = plugin.plugin_attr(plugin_name)
     local name = attr and attr.node
-    node = name ~= nil and name ~= "" and tostring(name) or core.utils.gethostname()
+    name = name ~= nil and name ~= "" and tostring(name) or core.utils.gethostname()
+    node = name:gsub("[^%w_.-]", "-"):sub(1, 128)
     boot = usage_line.boot()
     worker = ngx.worker.id() or 0
 end

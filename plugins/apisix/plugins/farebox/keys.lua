@@ -3,6 +3,8 @@
 -- The text of a key names its organization and itself, and carries a check: a mistyped or random text is
 -- refused here, before anything is looked up. This module knows no storage.
 
+local ffi = require("ffi")
+
 local byte  = string.byte
 local find  = string.find
 local sub   = string.sub
@@ -16,19 +18,19 @@ local BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 -- `_` env `_` org `_` key `_` secret check
 local LENGTH_BEHIND_PREFIX = 1 + 4 + 1 + 2 * (PUBLIC_ID_LENGTH + 1) + SECRET_LENGTH + CHECK_LENGTH
 
+local digits = ffi.new("unsigned char[?]", CHECK_LENGTH)
+
 local _M = {}
 
 
 -- The 6 base-62 digits (0-9, A-Z, a-z) of the CRC-32 (IEEE 802.3) of `body`.
 function _M.checksum(body)
     local number = crc32(body)
-    local digits = ""
-    for _ = 1, CHECK_LENGTH do
-        local rest = number % 62
-        digits = sub(BASE62, rest + 1, rest + 1) .. digits
+    for i = CHECK_LENGTH, 1, -1 do
+        digits[i - 1] = byte(BASE62, number % 62 + 1)
         number = floor(number / 62)
     end
-    return digits
+    return ffi.string(digits, CHECK_LENGTH)
 end
 
 

@@ -5,12 +5,13 @@
 -- version, so an edited plan goes on counting.
 
 local ceil   = math.ceil
-local concat = table.concat
 local format = string.format
 local max    = math.max
 
 local QUOTA_KEPT_MS  = 7 * 24 * 3600 * 1000
 local WINDOW_KEPT_MS = 5000
+
+local policies = setmetatable({}, { __mode = "k" })
 
 local _M = { QUOTA = "quota" }
 
@@ -52,6 +53,7 @@ function _M.wants(organization, own, plan, environment, units, now)
         wants[i] = {
             name = one.name, key = format("farebox:window:%s:%s:%.0f", organization, one.name, start),
             start = start, ends = ends, kept = max(ends, now) + WINDOW_KEPT_MS, limit = one.requests, units = 1,
+            window = one,
         }
     end
     local quota = own and own.quota or plan and plan.quota
@@ -67,15 +69,28 @@ function _M.wants(organization, own, plan, environment, units, now)
 end
 
 
+local function policy_of(want)
+    return format('"%s";q=%.0f;w=%.0f', want.name, want.limit, (want.ends - want.start) / 1000)
+end
+
+
+-- The text for a window is always the same, and there are few of them: one for each limit of each plan.
 local function policy(wants)
-    local parts = {}
+    local texts = ""
     for i = 1, #wants do
         local want = wants[i]
-        if want.limit then
-            parts[#parts + 1] = format('"%s";q=%.0f;w=%.0f', want.name, want.limit, (want.ends - want.start) / 1000)
+        local text = want.window and policies[want.window]
+        if not text and want.limit then
+            text = policy_of(want)
+            if want.window then
+                policies[want.window] = text
+            end
+        end
+        if text then
+            texts = texts == "" and text or texts .. ", " .. text
         end
     end
-    return concat(parts, ", ")
+    return texts
 end
 
 

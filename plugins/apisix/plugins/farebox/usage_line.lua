@@ -87,16 +87,18 @@ function _M.agent(text)
 end
 
 
+-- For names whose grammar has nothing to escape: of our ids, and of APISIX's.
 local function member(name, value)
-    return value and ',"' .. name .. '":' .. quoted(value) or ""
+    return value and ',"' .. name .. '":"' .. value .. '"' or ""
 end
 
 
--- One line without its newline. Numbers are whole and below 2^53.
+-- One line without its newline. Numbers are whole and below 2^53; of the texts only method, target and User-Agent may
+-- hold anything.
 function _M.encode(line)
     local up = line.up_us
-    return format('{"v":1,"ts":%.0f,"node":%s,"boot":"%s","worker":%d,"seq":%.0f,"rid":"%s"',
-                  line.ts, quoted(line.node), line.boot, line.worker, line.seq, line.rid)
+    return format('{"v":1,"ts":%.0f,"node":"%s","boot":"%s","worker":%d,"seq":%.0f,"rid":"%s"',
+                  line.ts, line.node, line.boot, line.worker, line.seq, line.rid)
         .. member("env", line.env) .. member("org", line.org) .. member("key", line.key)
         .. member("sub", line.sub) .. member("group", line.group) .. member("route", line.route)
         .. ',"method":' .. quoted(sub(line.method, 1, MAX_METHOD))
@@ -104,7 +106,7 @@ function _M.encode(line)
         .. format(',"status":%d,"outcome":"%s","units":%.0f,"in":%.0f,"out":%.0f,"us":%.0f',
                   line.status, line.outcome, line.units, line["in"], line.out, line.us)
         .. (up and format(',"up_us":%.0f', up) or "")
-        .. ',"ip":' .. quoted(line.ip)
+        .. ',"ip":"' .. line.ip .. '"'
         .. (line.ua ~= "" and ',"ua":' .. quoted(_M.agent(line.ua)) or "")
         .. "}"
 end
