@@ -35,6 +35,16 @@ LINE: Final = (
 FIRST_TS: Final = 1_795_219_218_123
 LINES_A_SECOND: Final = 2_000
 ROUTES: Final = ("messages", "search", "users", "files")
+PLANT: Final = """
+WITH named AS (SELECT * FROM unnest($1::text[], $2::text[]) AS n(org, sub)),
+made AS (
+    INSERT INTO organizations (id, public_id, name) SELECT gen_random_uuid(), org, org FROM named
+    RETURNING id, public_id
+)
+INSERT INTO subscriptions (id, organization_id, public_id, plan_version_id, time_zone, started_at)
+SELECT gen_random_uuid(), made.id, named.sub, v.id, 'UTC', '2026-11-01Z'
+FROM made JOIN named ON named.org = made.public_id JOIN plan_versions v ON v.code = 'starter-1'
+"""
 COLLECT: Final = """
 import asyncio, json, resource, sys, time
 from pathlib import Path
@@ -75,13 +85,19 @@ class Figures:
     peak_megabytes: float
 
 
-def usage_lines(count: int, organizations: int) -> Iterator[str]:
-    """Yield lines of one busy worker: few organizations much used and many little, one in twenty refused."""
-    chance = random.Random(1)
-    names = [
+def owners(organizations: int) -> list[tuple[str, ...]]:
+    """Return the public ids of each organization, its key and its subscription."""
+    chance = random.Random(2)
+    return [
         tuple("".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=10)) for _ in range(3))
         for _ in range(organizations)
     ]
+
+
+def usage_lines(count: int, organizations: int) -> Iterator[str]:
+    """Yield lines of one busy worker: few organizations much used and many little, one in twenty refused."""
+    chance = random.Random(1)
+    names = owners(organizations)
     for number in range(1, count + 1):
         owner = names[min(int(chance.expovariate(6 / organizations)), organizations - 1)]
         status, outcome = (429, "rate_limited") if chance.random() < 0.05 else (200, "served")
@@ -113,6 +129,16 @@ def cpu_seconds(postmaster: int) -> float:
         elif fields[1] == str(postmaster):
             ticks += sum(map(int, fields[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def plant(url: str, organizations: int) -> None:
+    """Make the organizations and subscriptions that the lines name."""
+    connection = await asyncpg.connect(url)
+    names = owners(organizations)
+    try:
+        await connection.execute(PLANT, [name[0] for name in names], [name[2] for name in names])
+    finally:
+        await connection.close()
 
 
 async def raw_copy(url: str, log: Path, postmaster: int) -> tuple[float, float]:
@@ -154,6 +180,7 @@ async def measure(log: Path, folder: Path, *, lines: int, organizations: int, ro
                 migrations.bootstrap, server.superuser_url, database=f"turn{turn}", passwords=passwords
             )
             await asyncio.to_thread(migrations.upgrade, urls.owner)
+            await plant(urls.owner, organizations)
             copies.append(await raw_copy(server.superuser_url, log, server.pid))
             runs.append(await asyncio.to_thread(collect, urls.worker, log, server.pid))
             if runs[-1]["new"] != lines:

@@ -64,7 +64,14 @@ _WHOLE: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 _MAYBE_NO_STRING: Final = r"^(?:-?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|-?inf|NaN|true|false|null|[\[{].*)$"
 _COUNTABLE: Final = 10**12
 """Up to here the number of digits by logarithm is exact; greater numbers go to `decode`."""
-_TS_DIGITS: Final = 13
+_FIRST_TS: Final = 10**12
+_LAST_TS: Final = 10**13 - 1
+"""Between them (2001 to 2286) a time has 13 digits; others go to `decode`."""
+_FRAME: Final = '{"v":1,"ts":1234567890123}'
+_LIMITS: Final = {**_NAMES, **_TEXTS}
+_MOST_PUNCTUATION: Final = len(_FRAME) + sum(len(f',"{name}":""') + 20 for name in (*_STRINGS, *_NUMBERS))
+_STREAM_DOUBT: Final = (pl.col("boot").cast(pl.String) != "") != (pl.col("seq") > 0)
+_OWNER_DOUBT: Final = pl.col("key").is_not_null() & pl.col("org").is_null()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +99,12 @@ def decode_chunk(chunk: bytes) -> Decoded:
         whole = pl.read_ndjson(chunk, schema=_WHOLE)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return decode_line_by_line(chunk)
-    judged = _judged(whole)
     frame = whole.with_row_index("line").select(SCHEMA.keys())
-    if judged["sound"].all() and judged["shortest"].sum() + frame.height == len(chunk):
-        # No line is shorter than its shortest form and newline, so equal sums mean that every line has it.
+    if _all_proven(whole, len(chunk)):
         return Decoded(frame.height, frame, ())
     if frame.height != chunk.count(b"\n"):
         return decode_line_by_line(chunk)
-    return _decode_doubtful(chunk, frame, judged)
+    return _decode_doubtful(chunk, frame, _judged(whole))
 
 
 def decode_line_by_line(chunk: bytes) -> Decoded:
@@ -155,6 +160,53 @@ def _starts(texts: Sequence[bytes]) -> list[int]:
     return starts
 
 
+def _all_proven(whole: pl.DataFrame, size: int) -> bool:
+    """Tell from a few sums and extremes what `_judged` tells of each line: that all are sound and shortest.
+
+    No line is shorter than its shortest form and a newline, so equal sums mean that every line has that form.
+    """
+    rows = whole.height
+    lengths = whole.select(_text(name).str.len_bytes().cast(pl.Int64).alias(name) for name in _STRINGS)
+    longest, least, written = (
+        frame.row(0, named=True) for frame in (lengths.max(), lengths.min(), lengths.sum())
+    )
+    greatest, smallest = (
+        whole.select(getattr(pl.col("v", "ts", *_NUMBERS), extreme)()).row(0, named=True)
+        for extreme in ("max", "min")
+    )
+    absent = whole.null_count().row(0, named=True)
+    if any(absent[name] for name in _WHOLE.keys() - _OPTIONAL):
+        return False
+    bounds = [(1, smallest["v"], greatest["v"], 1)]
+    bounds.append((_FIRST_TS, smallest["ts"], greatest["ts"], _LAST_TS))
+    bounds += [(0, smallest[name], greatest[name], _ceiling(name)) for name in _NUMBERS]
+    bounds += [(_least(name), least[name], longest[name], limit) for name, limit in _LIMITS.items()]
+    if any(
+        low is not None and not (floor <= low and high <= ceiling) for floor, low, high, ceiling in bounds
+    ):
+        return False
+    longest_line = sum(longest[name] or 0 for name in _STRINGS) + _MOST_PUNCTUATION
+    doubts = whole.select(
+        *(pl.col(name).str.contains(_MAYBE_NO_STRING).any().alias(name) for name in _TEXTS),
+        _STREAM_DOUBT.any().alias("stream"),
+        _OWNER_DOUBT.any().alias("owner"),
+    )
+    if longest_line > usage_line.MAX_LINE_BYTES or any(doubts.row(0)):
+        return False
+    further_digits = whole.select(
+        pl.lit(0).alias("none"),
+        *(
+            (pl.col(name) >= 10**power).sum().alias(f"{name} {power}")
+            for name in _NUMBERS
+            for power in range(1, len(str(greatest[name] or 0)))
+        ),
+    )
+    shortest = rows * len(_FRAME + "\n") + sum(written.values()) + sum(further_digits.row(0))
+    shortest += sum((rows - absent[name]) * len(f',"{name}":""') for name in _STRINGS)
+    shortest += sum((rows - absent[name]) * len(f',"{name}":0') for name in _NUMBERS)
+    return bool(shortest == size)
+
+
 def _judged(whole: pl.DataFrame) -> pl.DataFrame:
     """Return two columns: `sound`, every bound of the contract holds; `shortest`, the length of the shortest
     line that says the same. Both hold no null.
@@ -171,32 +223,34 @@ def _judged(whole: pl.DataFrame) -> pl.DataFrame:
     # A member that is absent adds nothing: sum_horizontal leaves nulls out.
     shortest = sizes.select(
         pl.sum_horizontal(
-            pl.lit(len('{"v":1,"ts":}') + _TS_DIGITS, dtype=pl.Int64),
+            pl.lit(len(_FRAME), dtype=pl.Int64),
             *(column(name) + len(f',"{name}":""') for name in _STRINGS),
             *(column(name) + len(f',"{name}":0') for name in _NUMBERS),
         ).alias("shortest")
     )["shortest"]
     measured = sizes.select(
         (shortest <= usage_line.MAX_LINE_BYTES).alias("line"),
-        *(
-            _present(name, column(name).is_between(0 if name in _MAY_BE_EMPTY else 1, limit))
-            for name, limit in {**_NAMES, **_TEXTS}.items()
-        ),
+        *(_present(name, column(name).is_between(_least(name), limit)) for name, limit in _LIMITS.items()),
     )
     told = whole.select(
         (column("v") == 1).alias("v"),
-        column("ts").is_between(10 ** (_TS_DIGITS - 1), 10**_TS_DIGITS - 1),
-        *(
-            _present(name, column(name).is_between(0, 999 if name == "status" else _COUNTABLE - 1))
-            for name in _NUMBERS
-        ),
+        column("ts").is_between(_FIRST_TS, _LAST_TS),
+        *(_present(name, column(name).is_between(0, _ceiling(name))) for name in _NUMBERS),
         *(_present(name, ~column(name).str.contains(_MAYBE_NO_STRING)) for name in _TEXTS),
         column("outcome").is_not_null(),
-        ((_text("boot") != "") == (column("seq") > 0)).alias("stream"),
-        (column("key").is_null() | column("org").is_not_null()).alias("owner"),
+        (~_STREAM_DOUBT).alias("stream"),
+        (~_OWNER_DOUBT).alias("owner"),
     )
     sound = [frame.select(pl.all_horizontal(pl.all()).alias("sound"))["sound"] for frame in (measured, told)]
     return pl.DataFrame({"sound": (sound[0] & sound[1]).fill_null(value=False), "shortest": shortest})
+
+
+def _least(name: str) -> int:
+    return 0 if name in _MAY_BE_EMPTY else 1
+
+
+def _ceiling(name: str) -> int:
+    return 999 if name == "status" else _COUNTABLE - 1
 
 
 def _text(name: str) -> pl.Expr:

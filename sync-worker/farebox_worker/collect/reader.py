@@ -17,6 +17,7 @@ CHUNK_BYTES: Final = SEAL_BYTES + 65_536
 BATCH_CHUNKS: Final = 8
 """Committed at once, at most: fewer transactions and fewer upserts, and a bounded memory."""
 _TAIL_BYTES: Final = 256
+_PROBE_BYTES: Final = 32_768
 
 UNFINISHED: Final = "the last line of the file has no end"
 TOO_LONG: Final = f"longer than {MAX_LINE_BYTES} bytes"
@@ -84,10 +85,11 @@ class LogReader:
             raise CutError(f"{self.source.path} was cut or overwritten before byte {self.offset}")
 
     def _next_stretch(self) -> Stretch | None:
-        data = self.source.read(self.offset, min(CHUNK_BYTES, self.unfinished))
+        size = min(CHUNK_BYTES, self.unfinished)
+        data = self.source.read(self.offset, self._up_to_last_newline(size))
         chunk = data[: self._whole_lines(data)]
         if not chunk:
-            return self._overlong_line() if len(data) == CHUNK_BYTES else None
+            return self._overlong_line() if size == CHUNK_BYTES else None
         decoded = decode_chunk(chunk)
         quarantined = [
             Quarantined(
@@ -102,6 +104,17 @@ class LogReader:
         start = self.offset
         self._take(chunk)
         return self._taken(start, decoded, quarantined, recounted=recounted)
+
+    def _up_to_last_newline(self, size: int) -> int:
+        """Return how much of the next `size` bytes to read: up to the last newline, where that is near.
+
+        So a chunk need not be cut after it was read; a copy of so many bytes costs more than reading them.
+        """
+        probe = (
+            self.source.read(self.offset + size - _PROBE_BYTES, _PROBE_BYTES) if size > _PROBE_BYTES else b""
+        )
+        found = probe.rfind(b"\n")
+        return size - _PROBE_BYTES + found + 1 if found >= 0 else size
 
     def _whole_lines(self, data: bytes) -> int:
         """Return the length of the whole lines in `data`, which either all were read before or none."""
