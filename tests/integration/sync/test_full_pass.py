@@ -66,6 +66,8 @@ async def test_drift_is_repaired_where_it_is_ours_and_reported_where_it_is_not(w
         assert sorted(report.examples["foreign"]) == sorted([str(foreign), str(backdoor)])
         assert await admin.get(foreign) is not None
         assert await admin.get(backdoor) is not None
+        await admin.delete(foreign)
+        await admin.delete(backdoor)
     [row] = await world.rows("SELECT last_full_pass FROM gateways")
     assert row["last_full_pass"]["drift"] == {"changed": 1, "foreign": 2}
 
@@ -88,6 +90,8 @@ async def test_one_bad_object_does_not_stop_the_others(world: World) -> None:
     assert "managed-by=farebox" in row["last_error"]
     assert not await world.enforced(bad)
     assert await world.enforced(good)
+    async with world.admin() as admin:
+        await admin.delete(Ref(Kind.CONSUMER, bad.public_id))
 
 
 async def test_closed_organizations_go_and_unknown_ones_wait_for_a_person(world: World) -> None:

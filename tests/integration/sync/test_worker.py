@@ -5,6 +5,7 @@ import random
 import signal
 from pathlib import Path
 
+import pytest
 from tests.gateway.harness import start_edge
 from tests.integration.sync.world import World
 
@@ -46,6 +47,7 @@ async def test_a_route_reaches_the_gateway_by_itself(world: World) -> None:
         assert await admin.get(Ref(Kind.UPSTREAM, "second")) is None
 
 
+@pytest.mark.usefixtures("our_gateway")
 async def test_a_gateway_that_is_away_gets_everything_when_it_is_back(world: World, tmp_path: Path) -> None:
     """What changes while the gateway is away is enforced when it is back; nobody is blamed for it."""
     first = await world.found()
@@ -70,6 +72,7 @@ async def test_a_gateway_that_is_away_gets_everything_when_it_is_back(world: Wor
     assert all(row["attempts"] == 0 for row in rows)
 
 
+@pytest.mark.usefixtures("our_gateway")
 async def test_a_gateway_that_lost_its_state_is_noticed_and_rebuilt(world: World, tmp_path: Path) -> None:
     """A gateway that comes back empty is rebuilt within seconds, long before the next pass is due."""
     async with world.working():
@@ -86,6 +89,7 @@ async def test_a_gateway_that_lost_its_state_is_noticed_and_rebuilt(world: World
             await world.gateway.stop()
 
 
+@pytest.mark.usefixtures("our_gateway")
 async def test_two_workers_at_once_write_as_one(world: World) -> None:
     """Two workers on one gateway enforce every change once; one takes over when the other is killed."""
     workers = [await world.start_worker(), await world.start_worker()]

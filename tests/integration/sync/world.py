@@ -145,9 +145,21 @@ class World:
             return response.status
 
     async def writes(self) -> int:
-        """The gateway's own count of the writes that it has taken."""
+        """The gateway's own count of the writes that it has taken; of a foreign one, of those to be seen."""
+        if self.gateway.foreign:
+            return await self._newest_index()
         async with self.http.get(self.gateway.admin + "/farebox/status") as response:
             return int((await response.json())["revision"])
+
+    async def _newest_index(self) -> int:
+        newest = 0
+        for kind in ("routes", "consumers", "consumer_groups", "upstreams"):
+            url = f"{self.gateway.admin}/apisix/admin/{kind}"
+            async with self.http.get(url, headers={"X-API-KEY": self.gateway.admin_key}) as response:
+                items = (await response.json())["list"]
+            ours = [each for each in items if each["value"].get("labels", {}).get("managed-by") == "farebox"]
+            newest = max([newest, *(each["modifiedIndex"] for each in ours)])
+        return newest
 
     async def rows(self, query: str, **values: Any) -> list[dict[str, Any]]:
         """Run a query as the worker's role."""
