@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Identity, Index, text
+from sqlalchemy import BigInteger, Identity, Index, bindparam, insert, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -55,6 +55,13 @@ class OutboxRow(Base):
     done_at: Mapped[datetime | None]
 
 
+_WRITE: Final = (
+    insert(OutboxRow.__table__)  # type: ignore[arg-type]
+    .values({name: bindparam(name) for name in ("job", "organization_id", "payload")})
+    .inline()
+)
+
+
 async def enqueue(
     session: AsyncSession,
     job: Job,
@@ -63,5 +70,6 @@ async def enqueue(
     payload: dict[str, Any] | None = None,
 ) -> None:
     """Write the row beside the change. `payload` must be plain JSON and hold no secret."""
-    session.add(OutboxRow(job=job.name, organization_id=organization, payload=payload or {}))
-    await session.flush()
+    await session.execute(
+        _WRITE, {"job": job.name, "organization_id": organization, "payload": payload or {}}
+    )

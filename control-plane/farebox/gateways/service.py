@@ -47,14 +47,17 @@ class RouteView:
     upstream_units: bool
 
 
+_BUMP: Final = (
+    update(Organization.__table__)  # type: ignore[arg-type]
+    .where(Organization.__table__.c.id == bindparam("organization"))
+    .values(edge_revision=Organization.__table__.c.edge_revision + 1)
+    .returning(Organization.__table__.c.edge_revision)
+)
+
+
 async def touch(session: AsyncSession, organization_id: UUID) -> int:
     """Bump the organization's revision and have it reconciled; returns the new revision."""
-    revision = await session.scalar(
-        update(Organization)
-        .where(Organization.id == organization_id)
-        .values(edge_revision=Organization.edge_revision + 1)
-        .returning(Organization.edge_revision)
-    )
+    revision = await session.scalar(_BUMP, {"organization": organization_id})
     await outbox.enqueue(session, outbox.GATEWAY_SYNC, organization=organization_id)
     return int(revision or 0)
 

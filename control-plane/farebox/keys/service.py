@@ -10,19 +10,38 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids, problems
 from farebox.gateways import service as gateways
 from farebox.keys.model import ApiKey
-from farebox.organizations.model import Organization
 from farebox.problems import Refusal
-from farebox.users import service as users
 from farebox_contract.keys import Environment, IssuedKey, public_id
 from farebox_contract.keys import issue as make_key
 
 KEYS_PER_ORGANIZATION: Final = 1_000
+_WRITTEN: Final = (
+    "id", "organization_id", "public_id", "name", "environment", "digest", "hint", "state", "edge_revision",
+    "expires_at", "created_by", "created_at",
+)  # fmt: skip
+
+
+_STANDING: Final = text(
+    """
+    SELECT o.public_id, u.email_verified_at IS NOT NULL AS verified,
+           (SELECT count(*) FROM api_keys k WHERE k.organization_id = o.id AND k.state = 'active'
+            AND (k.expires_at IS NULL OR k.expires_at > :now)) AS active
+    FROM organizations o CROSS JOIN users u
+    WHERE o.id = :organization AND u.id = :creator
+    """
+)
+_INSERT: Final = insert(ApiKey.__table__).values(  # type: ignore[arg-type]
+    {
+        "metadata": bindparam("extra", type_=ApiKey.__table__.c["metadata"].type),
+        **{column: bindparam(column) for column in _WRITTEN},
+    }
+)
 
 
 class KeyState(StrEnum):
@@ -69,45 +88,33 @@ async def issue(
     """Issue a key. Raises `Refusal`: 403 (live key, unverified user), 409 (the bound), 422 (expiry)."""
     if expires_at is not None and expires_at <= now:
         raise Refusal(problems.EXPIRY_IN_THE_PAST)
-    if environment == "live" and not await users.is_verified(session, creator):
-        raise Refusal(problems.EMAIL_NOT_VERIFIED)
     # `touch` locks the organization's row first, so that two requests cannot both take the last place.
     revision = await gateways.touch(session, organization_id)
-    active = await session.scalar(
-        select(func.count())
-        .select_from(ApiKey)
-        .where(
-            ApiKey.organization_id == organization_id,
-            ApiKey.state == "active",
-            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > now),
-        )
-    )
-    if (active or 0) >= KEYS_PER_ORGANIZATION:
+    found = (
+        await session.execute(_STANDING, {"organization": organization_id, "creator": creator, "now": now})
+    ).one()
+    if environment == "live" and not found.verified:
+        raise Refusal(problems.EMAIL_NOT_VERIFIED)
+    if found.active >= KEYS_PER_ORGANIZATION:
         raise Refusal(problems.TOO_MANY_KEYS, details={"maximum": KEYS_PER_ORGANIZATION})
-    organization = await session.scalar(
-        select(Organization.public_id).where(Organization.id == organization_id)
-    )
-    if organization is None:
-        raise Refusal(problems.NOT_FOUND)
-    key = make_key(environment, organization, public_id(), prefix=prefix)
-    row = ApiKey(
-        id=ids.uuid7(),
-        organization_id=organization_id,
-        public_id=key.name.key,
-        name=name,
-        environment=environment,
-        digest=key.digest,
-        hint=key.text[-4:],
-        state="active",
-        edge_revision=revision,
-        expires_at=expires_at,
-        extra=metadata,
-        created_by=creator,
-        created_at=now,
-    )
-    session.add(row)
-    await session.flush()
-    return Issued(row, key)
+    key = make_key(environment, found.public_id, public_id(), prefix=prefix)
+    values = {
+        "id": ids.uuid7(),
+        "organization_id": organization_id,
+        "public_id": key.name.key,
+        "name": name,
+        "environment": environment,
+        "digest": key.digest,
+        "hint": key.text[-4:],
+        "state": "active",
+        "edge_revision": revision,
+        "expires_at": expires_at,
+        "extra": metadata,
+        "created_by": creator,
+        "created_at": now,
+    }
+    await session.execute(_INSERT, values)
+    return Issued(ApiKey(**values), key)
 
 
 async def get(session: AsyncSession, organization_id: UUID, key_id: str) -> ApiKey:

@@ -135,11 +135,6 @@ async def get(session: AsyncSession, user_id: UUID) -> User:
     return user
 
 
-async def is_verified(session: AsyncSession, user_id: UUID) -> bool:
-    """Tell whether the user has verified his e-mail."""
-    return await session.scalar(select(User.email_verified_at).where(User.id == user_id)) is not None
-
-
 async def _insert(
     session: AsyncSession,
     *,
