@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 TASK: Final = "outbox_row"
 QUEUE: Final = "farebox:jobs"
 POLL_SECONDS: Final = 1.0
-QUEUE_POLL_SECONDS: Final = 0.05
+COURTESY_SECONDS: Final = 0.02
+QUEUE_POLL_SECONDS: Final = 0.1
 BATCH: Final = 100
 
 
@@ -36,8 +37,9 @@ async def relay(context: Context, bell: Bell, stop: asyncio.Event) -> None:
             woken.clear()
             leases = await outbox_row.lease(context.database, limit=BATCH)
             await _enqueue(context, pool, leases)
-            if len(leases) < BATCH:
-                await wait_for(woken, POLL_SECONDS)
+            if len(leases) < BATCH and await wait_for(woken, POLL_SECONDS):
+                # The same bell woke the gateways' loops, for which somebody is waiting at an edge.
+                await wait_for(stop, COURTESY_SECONDS)
     finally:
         bell.forget(woken)
         await pool.aclose()

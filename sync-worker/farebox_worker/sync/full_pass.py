@@ -22,7 +22,7 @@ from farebox_worker.sync.survey import Finding
 
 SCOPES: Final = ("all", "keys", "cleanup")
 EXAMPLES: Final = 20
-BATCH: Final = 100
+BATCH: Final = 500
 log = structlog.get_logger(__name__)
 
 

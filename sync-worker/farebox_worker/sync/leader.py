@@ -33,7 +33,7 @@ from farebox_worker.translate import CANARY_ROUTE
 POLL_SECONDS: Final = 1.0
 STANDBY_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 30.0
-MARKER_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 1.0
 BATCH: Final = 200
 log = structlog.get_logger(__name__)
 
@@ -118,7 +118,7 @@ class Leader:
                     for name, part in parts.items()
                 ]
                 await over.wait()
-                term.end()
+                term.wake.set()
                 await asyncio.wait(running)
                 following.cancel()
                 term.leave(self.bell)
@@ -145,7 +145,6 @@ class _Term:
         self._catalogue_failures = 0
         self._catalogue_not_before = 0.0
         self.wake = bell.event()
-        self._passes_wake = bell.event()
 
     def guarded(self, part: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
         """End the term when the part finds the lock lost."""
@@ -159,15 +158,9 @@ class _Term:
 
         return run
 
-    def end(self) -> None:
-        """Let nobody wait any longer."""
-        self.wake.set()
-        self._passes_wake.set()
-
     def leave(self, bell: Bell) -> None:
         """Hear the bell no longer."""
         bell.forget(self.wake)
-        bell.forget(self._passes_wake)
 
     async def watch(self) -> None:
         """Ask now and then whether the lock is held."""
@@ -232,7 +225,6 @@ class _Term:
 
     async def _pass_or_wait(self) -> None:
         reconciler = self._reconciler
-        self._passes_wake.clear()
         async with reconciler.database.transaction() as session:
             request = await progress.requested(session, reconciler.target.code)
             state = await progress.gateway(session, reconciler.target.code)
@@ -243,7 +235,7 @@ class _Term:
             self._suspicious = not report.complete
             self._canary_stands = report.catalogue_error is None
         else:
-            await wait_for(self._passes_wake, MARKER_SECONDS)
+            await wait_for(self._over, LOOK_SECONDS)
 
     def _due(self, state: progress.GatewayState) -> bool:
         if self._suspicious or state.last_full_pass_at is None:
