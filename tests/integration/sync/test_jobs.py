@@ -187,7 +187,8 @@ async def _use(
 @asynccontextmanager
 async def _postgres(folder: Path, world: World) -> AsyncIterator[EmbeddedPostgres]:
     """Move the world to a PostgreSQL of its own, which the test may kill."""
-    postgres = EmbeddedPostgres(folder, settings=TEST_POSTGRES_SETTINGS)
+    durable = {**TEST_POSTGRES_SETTINGS, "synchronous_commit": "on"}
+    postgres = EmbeddedPostgres(folder, settings=durable)
     before = (world.urls, world.app, world.worker)
     try:
         server = await postgres.start()
