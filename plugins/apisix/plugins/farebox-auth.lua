@@ -115,6 +115,13 @@ local function invalid(ctx)
 end
 
 
+-- Not the caller's fault: what is needed to judge the request has not arrived here yet.
+local function unavailable(ctx, message)
+    ngx.header["Retry-After"] = "1"
+    return request.refuse(ctx, 503, nil, problems.body(problems.LIMITS_UNAVAILABLE, message, ngx.var.request_id))
+end
+
+
 local function forbidden(ctx, code, message, details)
     return request.refuse(ctx, 403, "forbidden", problems.body(code, message, ngx.var.request_id, details))
 end
@@ -198,6 +205,9 @@ function _M.rewrite(conf, ctx)
     end
     local consumer = request.consumer(organization)
     local credential = consumer and request.consumer(organization .. "/credentials/" .. key)
+    if not consumer and not request.knows_consumers() then
+        return unavailable(ctx, "The gateway is starting. Try again.")
+    end
     local found = credential and credential.value.plugins and credential.value.plugins[plugin_name]
     local matches = digest.equal(digest.sha256(text), found and found.digest or digest.NOBODY)
     if not matches or found.environment ~= environment
@@ -214,8 +224,7 @@ function _M.rewrite(conf, ctx)
     if group_id then
         group = consumer_group.get(group_id)
         if not group then
-            return request.refuse(ctx, 503, nil, problems.body(problems.LIMITS_UNAVAILABLE,
-                "The plan of this account is not known here yet. Try again.", ngx.var.request_id))
+            return unavailable(ctx, "The plan of this account is not known here yet. Try again.")
         end
         record.group = group_id
     end

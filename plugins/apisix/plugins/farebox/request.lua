@@ -65,6 +65,13 @@ function _M.facts(ctx)
 end
 
 
+-- Whether this worker knows the consumers yet: not in the moment after it was started.
+function _M.knows_consumers()
+    local consumers = core.config.fetch_created_obj("/consumers")
+    return consumers ~= nil and consumers.values_hash ~= nil
+end
+
+
 -- Refuses a request from a phase of a plugin: `return request.refuse(…)`. `refusal` is the outcome, if it is one of
 -- its own.
 function _M.refuse(ctx, status, refusal, body)
