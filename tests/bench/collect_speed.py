@@ -118,17 +118,25 @@ def usage_lines(count: int, organizations: int) -> Iterator[str]:
 
 def cpu_seconds(postmaster: int) -> float:
     """Return the processor's seconds of a PostgreSQL so far: its living processes' and its ended ones'."""
-    ticks = 0
+    while True:
+        before = children(postmaster)
+        fields = Path(f"/proc/{postmaster}/stat").read_text().rpartition(")")[2].split()
+        if children(postmaster).keys() == before.keys():  # nobody ended in between and was counted twice
+            ticks = sum(map(int, fields[11:15])) + sum(before.values())
+            return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def children(postmaster: int) -> dict[str, int]:
+    """Return the ticks that each living child has used."""
+    used = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if stat.parent.name == str(postmaster):
-            ticks += sum(map(int, fields[11:15]))
-        elif fields[1] == str(postmaster):
-            ticks += sum(map(int, fields[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+        if fields[1] == str(postmaster):
+            used[stat.parent.name] = sum(map(int, fields[11:13]))
+    return used
 
 
 async def plant(url: str, organizations: int) -> None:

@@ -24,7 +24,7 @@ from farebox.migrations import DatabaseUrls
 from farebox.usage import service
 from farebox_cli.servers.postgres import EmbeddedPostgres
 from farebox_worker.collect.archive import archive_ended
-from farebox_worker.collect.collector import CollectorOptions, collect
+from farebox_worker.collect.collector import DATABASE_ERRORS, CollectorOptions, collect
 from farebox_worker.collect.follow import Follower, Round
 
 
@@ -142,7 +142,7 @@ async def until_steady(database: Database, lines: int) -> None:
     while True:
         try:
             await until(database, "SELECT COALESCE(sum(lines), 0) FROM usage_segments", lines)
-        except Exception:  # noqa: BLE001 - a pooled connection of the dead server; the next one is new
+        except DATABASE_ERRORS:  # a pooled connection of the dead server; the next one is new
             await asyncio.sleep(0.05)
         else:
             return
