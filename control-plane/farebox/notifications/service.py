@@ -73,7 +73,14 @@ async def deliver(
         user, token = made
         values |= {"name": user.name, "token": token}
     letter = render(template, {**values, "public_url": settings.public_url.rstrip("/")})
-    await _send(settings, _message(settings, letter, to=to, clock=clock))
+    try:
+        await _send(settings, _message(settings, letter, to=to, clock=clock))
+    except (aiosmtplib.SMTPException, OSError):
+        if "token" in values:
+            # A token that reached nobody must not count as a mail that went out just now.
+            async with database.transaction() as session:
+                await users.forget_token(session, values["token"])
+        raise
     log.info(
         "mail_sent", template=template, organization_id=str(organization_id) if organization_id else None
     )

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -90,6 +90,11 @@ async def verification_token(session: AsyncSession, email: str, *, now: datetime
     )
     await session.flush()
     return user, token
+
+
+async def forget_token(session: AsyncSession, token: str) -> None:
+    """Take back a token whose mail could not be sent, so that the next try makes another."""
+    await session.execute(delete(EmailVerification).where(EmailVerification.token_digest == _digest(token)))
 
 
 async def verify_email(session: AsyncSession, token: str, *, now: datetime) -> User:

@@ -8,10 +8,13 @@ from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import aiosmtplib
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select, text
 from tests.support.api_client import Api
 
@@ -21,6 +24,7 @@ from farebox.notifications.service import UnknownTemplateError, deliver
 from farebox.outbox import OutboxRow
 from farebox.sandbox.mail import mail_sink
 from farebox.settings import Settings
+from farebox_cli.servers.process import free_port
 
 
 class Mailbox:
@@ -164,3 +168,22 @@ async def test_a_mail_that_does_not_exist_is_an_error(
     """A job with an unknown template fails loudly."""
     with pytest.raises(UnknownTemplateError):
         await deliver(worker, settings, clock, template="nope", to="a@b.cd", context={}, organization_id=None)
+
+
+async def test_a_mail_that_could_not_be_sent_is_sent_at_the_next_try(
+    api: Api, worker: Database, settings: Settings, clock: ManualClock, tmp_path: Path
+) -> None:
+    """A token that reached nobody does not count as a mail that went out just now: no mail is lost."""
+    ada = await api.sign_up()
+    async with worker.transaction() as session:
+        await session.execute(text("DELETE FROM email_verifications"))
+    mail: dict[str, Any] = {"template": "verify_email", "to": ada.email, "context": {}}
+    async with worker.transaction() as session:
+        await session.execute(text("UPDATE users SET email_verified_at = NULL"))
+    away = settings.model_copy(update={"smtp_url": SecretStr(f"smtp://127.0.0.1:{free_port()}")})
+    with pytest.raises((OSError, aiosmtplib.SMTPException)):
+        await deliver(worker, away, clock, **mail)
+    async with mail_sink(tmp_path / "mails") as port:
+        back = settings.model_copy(update={"smtp_url": SecretStr(f"smtp://127.0.0.1:{port}")})
+        assert await deliver(worker, back, clock, **mail)
+    assert len(list((tmp_path / "mails").glob("*.eml"))) == 1
