@@ -35,6 +35,8 @@ async def test_the_upstream_learns_who_calls(account: Account) -> None:
         "X-Consumer-Custom-ID": "evil",
         "X-Farebox-Units": "0",
         "X-Farebox-Anything": "evil",
+        "X_Consumer_Username": "evil",
+        "x_farebox-units": "evil",
         "X-Kept": "kept",
     }
     response = await account.get(headers=claims)

@@ -36,8 +36,6 @@ _USERNAME: Final = istr("X-Consumer-Username")
 _CREDENTIAL: Final = istr("X-Credential-Identifier")
 _GROUP: Final = istr("X-Consumer-Group-Id")
 _CUSTOM_ID: Final = istr("X-Consumer-Custom-ID")
-_CONSUMER_HEADERS: Final = (_USERNAME, _CREDENTIAL, _GROUP, _CUSTOM_ID)
-_SPOOFABLE: Final = "x-farebox-"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -93,10 +91,7 @@ class DataPlane:
         received_before = protocol.take_received() if isinstance(protocol, EdgeProtocol) else 0
         headers = CIMultiDict(message_headers)
         remote = self._remote.of(request, headers)
-        for name in _CONSUMER_HEADERS:
-            if name in headers:
-                del headers[name]
-        for spoofed in [name for name in headers if name[:10].lower() == _SPOOFABLE]:
+        for spoofed in [name for name in headers if request_text.speaks_for_us(name)]:
             headers.popall(spoofed, None)
         return Exchange(
             request=request,

@@ -6,6 +6,21 @@ from urllib.parse import quote_from_bytes
 from farebox_contract.usage_line import MAX_PATH_CHARACTERS, MAX_USER_AGENT_CHARACTERS
 
 _PATH_SAFE: Final = "/%:@!$&'()*+,;=-._~"
+_OURS: Final = frozenset(
+    {"x-consumer-username", "x-credential-identifier", "x-consumer-group-id", "x-consumer-custom-id"}
+)
+_OUR_PREFIX: Final = "x-farebox-"
+
+
+def speaks_for_us(header: str) -> bool:
+    """Tell whether a header claims what only the gateway may claim about a consumer.
+
+    Underscores count as hyphens: CGI and WSGI upstreams cannot tell `X_Consumer_Username` from ours.
+    """
+    if header[:1] not in {"X", "x"}:
+        return False
+    name = header.lower().replace("_", "-")
+    return name in _OURS or name.startswith(_OUR_PREFIX)
 
 
 def from_absolute(target: str, host: str) -> tuple[str, str]:
