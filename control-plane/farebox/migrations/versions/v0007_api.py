@@ -12,7 +12,9 @@ def upgrade() -> None:
     op.execute("DELETE FROM idempotent_requests WHERE status IS NULL OR answer IS NULL")
     op.drop_column("idempotent_requests", "locked_until")
     op.alter_column("idempotent_requests", "status", existing_type=sa.Integer(), nullable=False)
-    op.alter_column("idempotent_requests", "answer", existing_type=sa.dialects.postgresql.JSONB(), nullable=False)
+    op.alter_column(
+        "idempotent_requests", "answer", existing_type=sa.dialects.postgresql.JSONB(), nullable=False
+    )
 
     # Each asks again who is asking: the role farebox_app alone opens nothing.
     op.execute(
