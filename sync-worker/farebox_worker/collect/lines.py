@@ -61,7 +61,8 @@ _WHOLE: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     **dict.fromkeys(_TEXTS, pl.String),
 }
 # What polars could have made text of although the line held no string: a number, a truth value, a container.
-_MAYBE_NO_STRING: Final = r"^(?:-?[0-9]+(?:\.[0-9]*)?(?:[eE][-+]?[0-9]+)?|-?inf|NaN|true|false|null|[\[{].*)$"
+# It writes all digits of a number and no exponent, so a hexadecimal `rid` is not taken for one.
+_MAYBE_NO_STRING: Final = r"^(?:-?[0-9]+(?:\.[0-9]*)?|-?inf|NaN|true|false|null|[\[{].*)$"
 _COUNTABLE: Final = 10**12
 """Up to here the number of digits by logarithm is exact; greater numbers go to `decode`."""
 _FIRST_TS: Final = 10**12
