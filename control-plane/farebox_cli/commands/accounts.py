@@ -8,8 +8,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +18,7 @@ import click
 from farebox.settings import Settings
 from farebox_cli.errors import CommandError, Exit
 from farebox_cli.output import Table, emit, json_option, say
+from farebox_cli.worker_database import in_one_transaction
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -311,28 +311,9 @@ def _work(settings: Settings, act: "Callable[[AsyncSession], Awaitable[T]]") -> 
     from farebox.organizations.test_clock import TestClockError
     from farebox.problems import Refusal
 
-    async def run() -> T:
-        async with _session(settings) as session:
-            return await act(session)
-
     try:
-        return asyncio.run(run())
+        return in_one_transaction(settings, act)
     except Refusal as refusal:
         raise CommandError(refusal.message) from None
     except TestClockError as error:
         raise CommandError(f"The clock stays as it is: {error}.") from None
-
-
-@asynccontextmanager
-async def _session(settings: Settings) -> "AsyncIterator[AsyncSession]":
-    from farebox.db import Database
-
-    url = settings.database_worker_url.get_secret_value()
-    if not url:
-        raise CommandError("Set FAREBOX_DATABASE_WORKER_URL, or run in the folder of an installation.")
-    database = Database(url, pool_size=1)
-    try:
-        async with database.transaction() as session:
-            yield session
-    finally:
-        await database.close()

@@ -2,8 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,10 +11,10 @@ import click
 from farebox.settings import Settings
 from farebox_cli.errors import CommandError, Exit
 from farebox_cli.output import Table, emit, json_option, print_json, say
+from farebox_cli.worker_database import in_one_transaction, organization_id, read_instant, with_database
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from uuid import UUID
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,7 +47,7 @@ def collect(settings: Settings, *, node: str | None, once: bool, paths: tuple[Pa
         if once:
             _once(settings, name, paths)
         else:
-            asyncio.run(_with_database(settings, lambda database: _follow(database, settings, name)))
+            asyncio.run(with_database(settings, lambda database: _follow(database, settings, name)))
     except UnsafeRoleError as error:
         raise CommandError(str(error), exit_code=Exit.USAGE) from None
 
@@ -78,14 +77,14 @@ def usage(
     except (ZoneInfoNotFoundError, ValueError):
         raise click.BadParameter(f"there is no time zone {zone!r}", param_hint="--zone") from None
     month = datetime.now(there).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    since = month if start is None else _instant(start, there, "--from")
-    until = datetime(9999, 1, 1, tzinfo=UTC) if end is None else _instant(end, there, "--to")
+    since = month if start is None else read_instant(start, option="--from", zone=there)
+    until = datetime(9999, 1, 1, tzinfo=UTC) if end is None else read_instant(end, option="--to", zone=there)
 
     async def work(session: "AsyncSession") -> service.Summary:
-        owner = await _organization(session, organization)
+        owner = await organization_id(session, organization)
         return await service.summary(session, owner, since, until, time_zone=zone)
 
-    found = _read(settings, work)
+    found = in_one_transaction(settings, work)
     quantities = found.quantities
     totals = [
         ("billable", quantities.billable.requests, quantities.billable.units),
@@ -124,7 +123,7 @@ def list_(settings: Settings, *, as_json: bool) -> None:
     """List the nodes: no billing period closes before every active one was read to its log's end."""
     from farebox.usage import service
 
-    found = _read(settings, service.nodes)
+    found = in_one_transaction(settings, service.nodes)
     rows = [
         (each.code, each.state, each.reported_at, each.read_to_end_at, each.last_error or each.retired_note)
         for each in found
@@ -157,7 +156,7 @@ def retire(settings: Settings, *, name: str, accept_gap: bool, note: str) -> Non
         return await service.retire(session, name, note=note, now=SystemClock().now())
 
     try:
-        report = _read(settings, work)
+        report = in_one_transaction(settings, work)
     except UnknownNodeError as error:
         raise CommandError(str(error)) from None
     say(f"Node {report.code} is retired: {report.retired_note}.")
@@ -173,7 +172,7 @@ def _once(settings: Settings, name: str, paths: tuple[Path, ...]) -> None:
         return await collect_once(database, name, paths, clock=SystemClock())
 
     try:
-        report = asyncio.run(_with_database(settings, work))
+        report = asyncio.run(with_database(settings, work))
     except UnreadableError as error:
         raise CommandError(str(error)) from None
     read = report.outcome
@@ -207,59 +206,9 @@ async def _follow(database: "Database", settings: Settings, name: str) -> None:
     await run(database, options, clock=SystemClock(), stop=stop)
 
 
-async def _with_database(settings: Settings, work: Callable[["Database"], Awaitable[T]]) -> T:
-    from farebox.db import Database
-
-    url = settings.database_worker_url.get_secret_value()
-    if not url:
-        raise CommandError(
-            "FAREBOX_DATABASE_WORKER_URL is not set; run this where `farebox up` runs, or export it.",
-            exit_code=Exit.USAGE,
-        )
-    database = Database(url, pool_size=4)
-    try:
-        return await work(database)
-    finally:
-        await database.close()
-
-
-def _read(settings: Settings, work: Callable[["AsyncSession"], Awaitable[T]]) -> T:
-    async def inside(database: "Database") -> T:
-        async with database.transaction() as session:
-            return await work(session)
-
-    return asyncio.run(_with_database(settings, inside))
-
-
-async def _organization(session: "AsyncSession", name: str) -> "UUID":
-    from sqlalchemy import select
-
-    from farebox import ids
-    from farebox.organizations.model import Organization
-
-    try:
-        public = ids.strip("org", name)
-    except ids.MalformedIdError as error:
-        raise CommandError(str(error), exit_code=Exit.USAGE) from None
-    found = await session.scalar(select(Organization.id).where(Organization.public_id == public))
-    if found is None:
-        raise CommandError(f"There is no organization {name}.")
-    return found
-
-
 def _split_table(what: str, parts: "Mapping[str, Split]") -> Table:
     rows = [
         (name, part.billable.requests, part.billable.units, part.total.requests)
         for name, part in parts.items()
     ]
     return Table((what, "billable requests", "billable units", "requests"), rows)
-
-
-def _instant(text: str, zone: tzinfo, option: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no time; write it as 2026-12-01T00:00:00Z", param_hint=option
-        ) from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=zone)

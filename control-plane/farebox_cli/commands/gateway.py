@@ -9,8 +9,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -19,6 +18,7 @@ from farebox.settings import Settings
 from farebox_cli.environment import pass_settings
 from farebox_cli.errors import CommandError, Exit
 from farebox_cli.output import Table, emit, json_option, print_json, say
+from farebox_cli.worker_database import worker_database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -345,7 +345,7 @@ def _run(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
         )
 
     async def whole() -> T:
-        async with _opened(settings) as database:
+        async with worker_database(settings) as database:
             return await act(database)
 
     try:
@@ -356,14 +356,3 @@ def _run(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
             "Check FAREBOX_GATEWAY_ADMIN_URL and FAREBOX_GATEWAY_ADMIN_KEY, or run `farebox doctor`.",
             exit_code=Exit.UNREACHABLE,
         ) from None
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[Any]:
-    from farebox.db import Database
-
-    database = Database(settings.database_worker_url.get_secret_value(), pool_size=4)
-    try:
-        yield database
-    finally:
-        await database.close()

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +11,7 @@ import click
 from farebox_cli.errors import CommandError, Exit
 from farebox_cli.invoice_tables import invoice_tables, summary, working
 from farebox_cli.output import Table, emit, json_option, print_json, say
+from farebox_cli.worker_database import in_one_transaction, organization_id, read_instant, with_database
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,12 +47,12 @@ def run(settings: "Settings", *, until: str | None, as_json: bool) -> int:
     from farebox.clock import SystemClock
     from farebox_worker import billing
 
-    instant = None if until is None else _instant(until)
+    instant = None if until is None else read_instant(until, option="--until")
 
     async def work(database: "Database") -> "BillingReport":
         return await billing.run(database, settings, SystemClock(), until=instant)
 
-    report = asyncio.run(_with_database(settings, work))
+    report = asyncio.run(with_database(settings, work))
     rows = [
         ("periods begun", report.rolled),
         ("invoices finalized", report.finalized),
@@ -103,13 +102,13 @@ def list_(
     async def work(session: "AsyncSession") -> service.Page:
         return await service.page(
             session,
-            None if organization is None else await _organization(session, organization),
+            None if organization is None else await organization_id(session, organization),
             limit=limit,
             after=None if after is None else ids.decode("inv", after),
             state=state,
         )
 
-    page = _read(settings, work)
+    page = in_one_transaction(settings, work)
     rows = [
         (
             view.number,
@@ -155,7 +154,7 @@ def show(settings: "Settings", *, name: str, proof: bool, output: Path | None, a
         view = await service.find(session, name)
         return view, await service.export(session, view.id)
 
-    view, exported = _read(settings, work)
+    view, exported = in_one_transaction(settings, work)
     if not proof:
         emit(exported["invoice"], as_json=as_json, tables=invoice_tables(view, exported))
     elif output is None:
@@ -179,7 +178,7 @@ def finalize(settings: "Settings", *, name: str) -> None:
         return await service.finalize(session, view.id, now=SystemClock().now())
 
     try:
-        say(f"Finalized as {_read(settings, work)}.")
+        say(f"Finalized as {in_one_transaction(settings, work)}.")
     except TransitionError as error:
         raise CommandError(str(error)) from None
 
@@ -252,56 +251,6 @@ def verify(*, path: Path, paths: tuple[Path, ...], more: tuple[Path, ...], as_js
         for line in report.as_text():
             click.echo(line)
     return report.exit_code
-
-
-async def _with_database(settings: "Settings", work: Callable[["Database"], Awaitable[T]]) -> T:
-    from farebox.db import Database
-
-    url = settings.database_worker_url.get_secret_value()
-    if not url:
-        raise CommandError(
-            "FAREBOX_DATABASE_WORKER_URL is not set; run this where `farebox up` runs, or export it.",
-            exit_code=Exit.USAGE,
-        )
-    database = Database(url, pool_size=2)
-    try:
-        return await work(database)
-    finally:
-        await database.close()
-
-
-def _read(settings: "Settings", work: Callable[["AsyncSession"], Awaitable[T]]) -> T:
-    async def inside(database: "Database") -> T:
-        async with database.transaction() as session:
-            return await work(session)
-
-    return asyncio.run(_with_database(settings, inside))
-
-
-async def _organization(session: "AsyncSession", name: str) -> Any:
-    from sqlalchemy import select
-
-    from farebox import ids
-    from farebox.organizations.model import Organization
-
-    try:
-        public = ids.strip("org", name)
-    except ids.MalformedIdError as error:
-        raise CommandError(str(error), exit_code=Exit.USAGE) from None
-    found = await session.scalar(select(Organization.id).where(Organization.public_id == public))
-    if found is None:
-        raise CommandError(f"There is no organization {name}.")
-    return found
-
-
-def _instant(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is no time; write it as 2026-12-01T00:00:00Z", param_hint="--until"
-        ) from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _money(currency: str, minor: int) -> str:
