@@ -96,6 +96,9 @@ class Decoded:
 
 def decode_chunk(chunk: bytes) -> Decoded:
     """Read a chunk that ends with a newline. Every line ends up in `frame` or in `bad`."""
+    if not chunk.startswith(b"{"):
+        # polars takes bytes that begin like a compressed file for one, and would read what is inside.
+        return decode_line_by_line(chunk)
     try:
         whole = pl.read_ndjson(chunk, schema=_WHOLE)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):

@@ -1,6 +1,9 @@
 """Both ways of reading a chunk say the same of every line, whatever the bytes."""
 
+import gzip
 import json
+import zlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -119,6 +122,17 @@ def test_both_paths_give_equal_results_for_any_mix_of_lines(lines: list[bytes]) 
     assert fast.frame.height + len(fast.bad) == len(lines)
     for line in fast.bad:
         assert chunk[line.start : line.start + line.length] == lines[line.line]
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zlib.compress, lambda _: b"\x28\xb5\x2f\xfd"])
+def test_bytes_that_look_like_a_compressed_file_are_lines_like_any_other(
+    compress: Callable[[bytes], bytes],
+) -> None:
+    """Nothing inside is read as usage: the bytes are no lines, and a good line behind them still counts."""
+    hidden = compress(json.dumps(PLAIN).encode() + b"\n").replace(b"\n", b" ")
+    chunk = hidden + b"\n" + json.dumps(PLAIN).encode() + b"\n"
+    decoded = decode_chunk(chunk)
+    assert (decoded.lines, decoded.frame.height, len(decoded.bad)) == (2, 1, 1)
 
 
 @pytest.mark.parametrize("name", sorted(PLAIN))
