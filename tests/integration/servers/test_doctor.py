@@ -22,6 +22,7 @@ from farebox.settings import Settings
 from farebox_cli.doctor import Finding, Verdict, examine, machine
 from farebox_cli.errors import Exit
 from farebox_cli.servers import PostgresServer
+from farebox_cli.servers.process import free_port
 
 _ADMIN_KEY = "doctor-test-admin-key"
 
@@ -57,6 +58,7 @@ def settings(database: DatabaseUrls, redis_url: str, gateway: dict[str, str], tm
             "gateway_admin_url": gateway["admin"],
             "gateway_admin_key": _ADMIN_KEY,
             "gateway_data_url": gateway["data"],
+            "public_url": f"http://127.0.0.1:{free_port()}",
             "usage_log": tmp_path / "usage.log",
         }
     )
