@@ -1,4 +1,4 @@
-"""What stands in the database, read as the translation wants it. The worker's role sees all tenants.
+"""Organizations with their keys and subscriptions, as the translation wants them.
 
 One statement reads the revision and the state of organizations together, from one snapshot of PostgreSQL:
 no state is ever older than the revision that it is recorded under, which would lose a change.
@@ -15,15 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import TextualSelect
 
 from farebox.clock import ClockOffset, OrganizationTime
-from farebox_worker.translate import (
-    CatalogueFacts,
-    KeyFacts,
-    OrganizationFacts,
-    PlanFacts,
-    RouteFacts,
-    SubscriptionFacts,
-    UpstreamFacts,
-)
+from farebox_worker.translate import KeyFacts, OrganizationFacts, SubscriptionFacts
 
 _ORGANIZATIONS: Final = """
     SELECT o.id, o.public_id, o.state, o.edge_revision,
@@ -53,14 +45,6 @@ _BY_NAME: Final = _reading("o.public_id = ANY(:wanted)")
 _OPEN_AFTER: Final = text(
     "SELECT id, public_id FROM organizations WHERE id > :after AND state <> 'closed' ORDER BY id LIMIT :limit"
 )
-_CATALOGUE_REVISION: Final = text("SELECT catalogue_revision FROM gateways WHERE id = :gateway")
-_PLANS: Final = text(
-    "SELECT code, limits, quota, without_counter FROM plan_versions WHERE state <> 'draft' ORDER BY code"
-).columns(limits=JSONB(), quota=JSONB())
-_UPSTREAMS: Final = text("SELECT code, nodes FROM upstreams ORDER BY code").columns(nodes=JSONB())
-_ROUTES: Final = text(
-    "SELECT code, upstream_code, uris, methods, hosts, units, upstream_units FROM routes ORDER BY code"
-).columns(uris=JSONB(), methods=JSONB(), hosts=JSONB())
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
 
@@ -84,25 +68,6 @@ async def open_after(session: AsyncSession, after: UUID, *, limit: int) -> list[
     """Return the next organizations that are not closed, in the order of their ids, with their public ids."""
     rows = await session.execute(_OPEN_AFTER, {"after": after, "limit": limit})
     return [(row.id, row.public_id) for row in rows]
-
-
-async def catalogue(session: AsyncSession, gateway_id: UUID) -> CatalogueFacts:
-    """Read plans, upstreams and routes: the revision first, then the state, which may be newer."""
-    revision = await session.scalar(_CATALOGUE_REVISION, {"gateway": gateway_id})
-    plans = await session.execute(_PLANS)
-    upstreams = await session.execute(_UPSTREAMS)
-    routes = await session.execute(_ROUTES)
-    return CatalogueFacts(
-        int(revision or 0),
-        tuple(PlanFacts(row.code, row.limits, row.quota, row.without_counter) for row in plans),
-        tuple(UpstreamFacts(row.code, row.nodes) for row in upstreams),
-        tuple(
-            RouteFacts(
-                row.code, row.upstream_code, row.uris, row.methods, row.hosts, row.units, row.upstream_units
-            )
-            for row in routes
-        ),
-    )
 
 
 def _organization(row: Any) -> OrganizationFacts:

@@ -1,0 +1,8 @@
+"""Corrections of usage by an operator."""
+
+revision = "0017"
+down_revision = "0016"
+
+
+def upgrade() -> None:
+    pass
