@@ -37,7 +37,8 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 CALLER: Final = web.RequestKey("caller", str)
 LIMIT_HEADERS: Final = web.RequestKey[Mapping[str, str]]("limit_headers", Mapping)
 _ENTER: Final = text("SELECT farebox_enter(:organization, :user)")
-_IS_OPERATOR: Final = text("SELECT is_operator FROM users WHERE id = :user")
+_ENTER_AS_OPERATOR: Final = text("SELECT farebox_enter_operator(:user)")
+_OPERATE_WITHIN: Final = text("SELECT farebox_operator_enter_organization(:user, :public_id)")
 _DRY_RUN_MESSAGE: Final = "Dry run, nothing was changed: "
 _SECONDS_FOR_A_REQUEST: Final = 30.0
 
@@ -228,8 +229,19 @@ class Call(Generic[B, Q]):
         return session
 
     async def _refuse_unless_operator(self, session: AsyncSession) -> None:
-        if not await session.scalar(_IS_OPERATOR, {"user": self.user_id}):
+        if not await session.scalar(_ENTER_AS_OPERATOR, {"user": self.user_id}):
             raise Refusal(problems.OPERATORS_ONLY)
+
+    async def operate_within(self, public_id: str) -> UUID:
+        """Enter an organization as an operator; from here on its rows can be written too.
+
+        Takes the public id with or without `org_`. Raises `Refusal` 404 if there is no such organization.
+        """
+        values = {"user": self.user_id, "public_id": public_id.removeprefix("org_")}
+        found: UUID | None = await self.session.scalar(_OPERATE_WITHIN, values)
+        if found is None:
+            raise Refusal(problems.NOT_FOUND, log=f"no organization {public_id!r}")
+        return found
 
     async def begin_reading(self) -> None:
         """Open a read-only transaction, enter the organization, check the role."""

@@ -1,7 +1,7 @@
 """Taxes, credits and settlement of invoices."""
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 
 
 def upgrade() -> None:

@@ -1,7 +1,7 @@
 """Corrections of usage by an operator."""
 
-revision = "0017"
-down_revision = "0016"
+revision = "0018"
+down_revision = "0017"
 
 
 def upgrade() -> None:

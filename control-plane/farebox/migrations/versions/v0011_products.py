@@ -1,7 +1,7 @@
 """API products: upstreams and routes in full."""
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

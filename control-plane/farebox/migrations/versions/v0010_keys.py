@@ -1,7 +1,7 @@
 """API keys with scopes, allow-lists, rotation, import."""
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 
 
 def upgrade() -> None:

@@ -1,7 +1,7 @@
 """Payments, refunds, disputes and the inbox of webhooks."""
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 
 
 def upgrade() -> None:

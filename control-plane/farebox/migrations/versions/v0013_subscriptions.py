@@ -1,7 +1,7 @@
 """The catalogue and the states of subscriptions."""
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 
 
 def upgrade() -> None:

@@ -1,7 +1,7 @@
 """What gateway nodes report, and several gateways."""
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:
