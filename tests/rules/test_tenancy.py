@@ -110,7 +110,8 @@ async def _send(
 ) -> tuple[int, str]:
     path = declared.path
     for variable, prefix in declared.identifiers.items():
-        path = path.replace(f"{{{variable}}}", values.get(variable) or mine.ids.get(prefix, f"{prefix}_unknown"))
+        value = values.get(variable) or mine.ids.get(prefix, f"{prefix}_unknown")
+        path = path.replace(f"{{{variable}}}", value)
     query = {name: value for name, value in values.items() if name in declared.query.model_fields}
     body = None
     if declared.method != "GET" and declared.body.model_fields:
