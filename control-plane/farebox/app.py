@@ -21,6 +21,7 @@ from farebox.clock import Clock, SystemClock
 from farebox.db import Database
 from farebox.endpoints import Endpoints, route
 from farebox.html import style
+from farebox.keys import admin_views as keys_admin
 from farebox.keys import views as keys
 from farebox.metrics import Metrics
 from farebox.middlewares import edge
@@ -41,6 +42,7 @@ ENDPOINTS: Final[Endpoints] = (
     *users.ENDPOINTS,
     *organizations.ENDPOINTS,
     *keys.ENDPOINTS,
+    *keys_admin.ENDPOINTS,
     *plans.ENDPOINTS,
     *billing.ENDPOINTS,
     *subscriptions.ENDPOINTS,

@@ -32,6 +32,10 @@ GATEWAY_CATALOGUE: Final = Job("gateway.catalogue")
 """Payload: none. Routes, upstreams or plan versions changed; reconcile them at every gateway."""
 SEND_MAIL: Final = Job("mail.send")
 """Payload: `template`, `to`, `context`."""
+KEY_CREATED: Final = Job("key.created")
+"""Payload: `key`, its public id. A key was issued; its organization is told."""
+KEY_LEAKED: Final = Job("key.leaked")
+"""Payload: `key`, its public id. A key was reported as leaked and is revoked; its organization is told."""
 
 
 class OutboxRow(Base):

@@ -121,6 +121,13 @@ BUSY: Final = Problem("too_busy", 503, "Too many log-ins at once; try again afte
 TOO_MANY_ORGANIZATIONS: Final = Problem(
     "too_many_organizations", 409, "You belong to as many organizations as a user may."
 )
+KEY_IS_OVER: Final = Problem("key_is_over", 409, "This key is revoked or expired; issue another.")
+KEY_ALREADY_ROTATED: Final = Problem(
+    "key_already_rotated", 409, "This key was rotated before; rotate its successor, `details.replaced_by`."
+)
+KEY_ALREADY_KNOWN: Final = Problem(
+    "key_already_known", 409, "A key with this digest is known already; `details.rows` names the rows."
+)
 TOO_MANY_KEYS: Final = Problem(
     "too_many_keys", 409, "The organization has as many active keys as it may; revoke one first."
 )

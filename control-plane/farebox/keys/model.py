@@ -11,11 +11,13 @@ from farebox.db import Base
 
 
 class ApiKey(Base):
-    """An issued key: a credential at the gateway, named there by `public_id`.
+    """An API key: a credential at the gateway, named there by `public_id`, or by `digest` if it was imported.
 
     `digest` is the SHA-256 of the text in hexadecimal, `hint` its last four characters, for people to tell
-    keys apart. `edge_revision` is the organization's revision at the key's last change: once a gateway has
-    applied that revision, the change is enforced there.
+    keys apart (empty if an imported one came without). `edge_revision` is the organization's revision at the
+    key's last change: once a gateway has applied that revision, the change is enforced there. `scopes` and
+    `cidrs` absent: nothing is restricted. A rotated key names its successor in `replaced_by`, and the
+    successor it in `replaces`.
     """
 
     __tablename__ = "api_keys"
@@ -23,6 +25,8 @@ class ApiKey(Base):
         CheckConstraint("environment IN ('live', 'test')", name="environment"),
         CheckConstraint("state IN ('active', 'revoked')", name="state"),
         CheckConstraint("digest ~ '^[0-9a-f]{64}$'", name="digest"),
+        CheckConstraint("origin IN ('issued', 'imported')", name="origin"),
+        CheckConstraint("revoked_reason IN ('revoked', 'rotated', 'leaked')", name="revoked_reason"),
         Index("ix_api_keys_organization_id_created_at", "organization_id", "created_at", "id"),
     )
 
@@ -41,3 +45,12 @@ class ApiKey(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     revoked_by: Mapped[UUID | None] = mapped_column(ForeignKey("users.id"))
     revoked_at: Mapped[datetime | None]
+    scopes: Mapped[list[Any] | None]
+    cidrs: Mapped[list[Any] | None]
+    origin: Mapped[str] = mapped_column(server_default="issued")
+    replaced_by: Mapped[UUID | None] = mapped_column(
+        ForeignKey("api_keys.id", deferrable=True, initially="DEFERRED")
+    )
+    replaces: Mapped[UUID | None] = mapped_column(ForeignKey("api_keys.id"))
+    revoked_reason: Mapped[str | None]
+    leak_source: Mapped[str | None] = mapped_column(String(500))

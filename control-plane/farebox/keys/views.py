@@ -1,33 +1,32 @@
 """The endpoints of API keys."""
 
-from datetime import datetime
+from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 from sqlalchemy import Select, Uuid, bindparam, select
 
-from farebox import ids, problems
-from farebox.endpoints import Call, Endpoints, endpoint
-from farebox.fields import Future, Input, Instant, Metadata, Name, Nothing, View
+from farebox import problems
+from farebox.endpoints import Access, Call, Endpoints, endpoint
+from farebox.fields import Empty, Future, Input, Metadata, Name, Nothing
 from farebox.gateways import service as gateways
-from farebox.keys import service
-from farebox.keys.model import ApiKey
-from farebox.keys.service import KeyState, state_of
+from farebox.keys import leaks, rotation, service
+from farebox.keys.restrictions import Networks, Scopes
+from farebox.keys.rotation import DEFAULT_GRACE, LONGEST_GRACE
+from farebox.keys.shown import KEYS, IssuedKeyView, KeyView, columns, shown
 from farebox.organizations.permissions import Permission, allows
 from farebox.pagination import PageQuery, PageView, Sorting, cut
+from farebox.problems import Refusal
 from farebox.runtime import SETTINGS
 from farebox.web import Answer
 from farebox_contract.keys import Environment
 
 TAG = "API keys"
-_KEYS: Final = ApiKey.__table__.c
-_LISTED: Final = [
-    *(_KEYS[name] for name in ("id", "public_id", "name", "environment", "hint", "state", "edge_revision")),
-    *(_KEYS[name] for name in ("expires_at", "created_by", "created_at", "revoked_at")),
-    _KEYS["metadata"].label("extra"),
-]
-_SORTING: Final = Sorting(columns={"created_at": _KEYS.created_at, "name": _KEYS.name}, identity=_KEYS.id)
+_SORTING: Final = Sorting(columns={"created_at": KEYS.created_at, "name": KEYS.name}, identity=KEYS.id)
+_KEPT: Final = "Issued by the first request with this Idempotency-Key; the key was shown only then."
+_SCOPES: Final = "`METHOD route` that the key may call, `*` for any. Left out or null: everything."
+_CIDRS: Final = "IPv4 and IPv6 networks the key may be used from. Left out or null: any."
 
 
 class KeyInput(Input):
@@ -38,37 +37,49 @@ class KeyInput(Input):
         Environment, Field(description="Test keys are metered and limited, never billed.")
     ] = "live"
     expires_at: Annotated[Future | None, Field(description="The key ends then; null: never.")] = None
+    scopes: Annotated[Scopes | None, Field(description=_SCOPES)] = None
+    cidrs: Annotated[Networks | None, Field(description=_CIDRS)] = None
     metadata: Annotated[Metadata, Field(default_factory=dict)]
 
 
-class KeyView(View):
-    """An API key, without its text."""
+class KeyChanges(Input):
+    """What to change of a key; members left out stay as they are, null takes a restriction or an end away."""
 
-    id: Annotated[str, Field(examples=["key_9tz3m1k0ab"])]
-    name: str
-    environment: Environment
-    hint: Annotated[str, Field(description="The last four characters of the key.")]
-    state: Annotated[
-        KeyState,
+    name: Annotated[Name | None, Field(description="For people to tell keys apart.")] = None
+    expires_at: Future | None = None
+    scopes: Annotated[Scopes | None, Field(description=_SCOPES)] = None
+    cidrs: Annotated[Networks | None, Field(description=_CIDRS)] = None
+    metadata: Annotated[Metadata | None, Field(description="Replaces all of it.")] = None
+
+
+class RotationInput(Input):
+    """How to rotate a key."""
+
+    grace_seconds: Annotated[
+        int,
         Field(
-            description="`pending`: issued, not yet at every gateway. `enforced`: accepted at the gateways. "
-            "`expired`. `revoking`: revoked, not yet at every gateway. `revoked`: refused at the gateways."
+            ge=0,
+            le=int(LONGEST_GRACE.total_seconds()),
+            description="How long the old key lives on, at most to its own expiry; 0 revokes it at once.",
         ),
-    ]
-    created_by: Annotated[str, Field(description="The user who issued it.")]
-    created_at: Instant
-    expires_at: Instant | None
-    revoked_at: Instant | None
-    metadata: dict[str, str]
+    ] = int(DEFAULT_GRACE.total_seconds())
+    expires_at: Annotated[
+        Future | None,
+        Field(description="When the new key ends; left out: after as long a life as the old one was given."),
+    ] = None
 
 
-class IssuedKeyView(KeyView):
-    """A key with its text: the one answer that shows it."""
+class LeakInput(Input):
+    """A key whose text was seen where it should not be."""
 
-    key: Annotated[
-        str | None,
-        Field(description="The whole key. Shown in this answer only; null when the answer is repeated."),
-    ]
+    key: Annotated[str, StringConstraints(min_length=8, max_length=128), Field(description="The whole text.")]
+    found_at: Annotated[
+        Annotated[
+            str, StringConstraints(min_length=1, max_length=leaks.SOURCE_LENGTH, pattern=r"^[\x21-\x7e]+$")
+        ]
+        | None,
+        Field(description="Where it was seen, such as a URL.", examples=["https://example.com/gist/1"]),
+    ] = None
 
 
 class KeysQuery(PageQuery):
@@ -82,36 +93,10 @@ class KeysQuery(PageQuery):
     sort: Literal["created_at", "-created_at", "name", "-name"] = "-created_at"
 
 
-def _shown(row: Any, *, enforced: int, now: datetime) -> dict[str, Any]:
-    return {
-        "id": f"key_{row.public_id}",
-        "name": row.name,
-        "environment": row.environment,
-        "hint": row.hint,
-        "state": state_of(row.state, row.edge_revision, row.expires_at, enforced=enforced, now=now),
-        "created_by": ids.encode("user", row.created_by),
-        "created_at": row.created_at,
-        "expires_at": row.expires_at,
-        "revoked_at": row.revoked_at,
-        "metadata": row.extra,
-    }
+class RotatedKeyView(IssuedKeyView):
+    """The successor with its text, and the key that it replaces."""
 
-
-def _entry(row: Any, *, now: datetime) -> KeyView:
-    return KeyView.model_construct(
-        id=f"key_{row['public_id']}",
-        name=row["name"],
-        environment=row["environment"],
-        hint=row["hint"],
-        state=state_of(
-            row["state"], row["edge_revision"], row["expires_at"], enforced=row["enforced"], now=now
-        ),
-        created_by=ids.encode("user", row["created_by"]),
-        created_at=row["created_at"],
-        expires_at=row["expires_at"],
-        revoked_at=row["revoked_at"],
-        metadata=row["extra"],
-    )
+    replaced: KeyView
 
 
 @endpoint(
@@ -130,16 +115,18 @@ async def issue(call: Call[KeyInput, Nothing]) -> Answer[IssuedKeyView]:
         name=call.body.name,
         environment=call.body.environment,
         expires_at=call.body.expires_at,
+        scopes=call.body.scopes,
+        cidrs=call.body.cidrs,
         metadata=call.body.metadata,
         prefix=call.request.app[SETTINGS].key_prefix,
         now=call.now,
     )
-    shown = _shown(issued.row, enforced=0, now=call.now)
+    members = await _members(call, issued.key.name.key)
     return Answer(
-        IssuedKeyView(**shown, key=issued.key.text),
+        IssuedKeyView(**members, key=issued.key.text),
         "Key issued. Store it now: it is not shown again.",
-        kept=IssuedKeyView(**shown, key=None),
-        kept_message="Issued by the first request with this Idempotency-Key; the key was shown only then.",
+        kept=IssuedKeyView(**members, key=None),
+        kept_message=_KEPT,
     )
 
 
@@ -165,19 +152,19 @@ async def list_keys(call: Call[Nothing, KeysQuery]) -> Answer[PageView[KeyView]]
     rows = await call.rows(statement, values)
     name = query.sort.removeprefix("-")
     page, following = cut(rows, query, sort=query.sort, place=lambda row: (row[name], row["id"]))
-    items = [_entry(row, now=call.now) for row in page]
+    items = [KeyView.model_construct(**shown(row, enforced=row["enforced"], now=call.now)) for row in page]
     return Answer(PageView[KeyView].model_construct(items=items, next_cursor=following), "Keys listed.")
 
 
 @lru_cache(maxsize=64)
 def _listing(sort: str, *, environment: bool, status: bool, continued: bool) -> Select[*tuple[Any, ...]]:
     statement: Select[*tuple[Any, ...]] = select(
-        *_LISTED, gateways.enforced_for(bindparam("organization", type_=Uuid)).label("enforced")
-    ).where(_KEYS.organization_id == bindparam("organization", type_=Uuid))
+        *columns(), gateways.enforced_for(bindparam("organization", type_=Uuid)).label("enforced")
+    ).where(KEYS.organization_id == bindparam("organization", type_=Uuid))
     if environment:
-        statement = statement.where(_KEYS.environment == bindparam("environment"))
+        statement = statement.where(KEYS.environment == bindparam("environment"))
     if status:
-        statement = statement.where(_KEYS.state == bindparam("status"))
+        statement = statement.where(KEYS.state == bindparam("status"))
     return _SORTING.apply(statement, sort, continued=continued)
 
 
@@ -188,9 +175,72 @@ def _listing(sort: str, *, environment: bool, status: bool, continued: bool) -> 
 )  # fmt: skip
 async def show(call: Call[Nothing, Nothing]) -> Answer[KeyView]:
     """Shows one key, without its text. Ask again to see when it has become `enforced` or `revoked`."""
-    row = await service.get(call.session, call.organization_id, call.identifier("key_id"))
-    enforced = await gateways.enforced_revision(call.session, call.organization_id)
-    return Answer(KeyView(**_shown(row, enforced=enforced, now=call.now)), "Key shown.")
+    return Answer(KeyView(**await _members(call, call.identifier("key_id"))), "Key shown.")
+
+
+@endpoint(
+    "PATCH", "/keys/{key_id}", "Change an API key",
+    tag=TAG, permission=Permission.CREATE_KEYS, body=KeyChanges, data=KeyView, identifiers={"key_id": "key"},
+    refusals=(problems.NOT_FOUND, problems.KEY_IS_OVER, problems.EXPIRY_IN_THE_PAST),
+)  # fmt: skip
+async def change(call: Call[KeyChanges, Nothing]) -> Answer[KeyView]:
+    """Changes name, metadata, expiry, scopes or networks of a living key. A changed restriction is `pending`
+    until every gateway has it. Members change keys that they created; owners and admins any. A key that is
+    revoked or expired stays so.
+    """
+    changes = call.body.model_dump(exclude_unset=True)
+    for name in ("name", "metadata"):
+        if name in changes and changes[name] is None:
+            raise Refusal(
+                problems.INVALID_REQUEST,
+                details={"fields": [{"field": name, "problem": "must not be null; leave it out to keep it"}]},
+            )
+    if "metadata" in changes:
+        changes["extra"] = changes.pop("metadata")
+    await service.edit(
+        call.session,
+        call.organization_id,
+        call.identifier("key_id"),
+        editor=call.user_id,
+        may_edit_all=allows(call.role, Permission.REVOKE_ALL_KEYS),
+        changes=changes,
+        now=call.now,
+    )
+    return Answer(KeyView(**await _members(call, call.identifier("key_id"))), "Key changed.")
+
+
+@endpoint(
+    "POST", "/keys/{key_id}/rotate", "Rotate an API key",
+    tag=TAG, permission=Permission.CREATE_KEYS, body=RotationInput, data=RotatedKeyView, status=201,
+    identifiers={"key_id": "key"},
+    refusals=(
+        problems.NOT_FOUND, problems.KEY_IS_OVER, problems.KEY_ALREADY_ROTATED, problems.EXPIRY_IN_THE_PAST,
+        problems.EMAIL_NOT_VERIFIED, problems.TOO_MANY_KEYS,
+    ),
+)  # fmt: skip
+async def rotate(call: Call[RotationInput, Nothing]) -> Answer[RotatedKeyView]:
+    """Issues a successor with the same name, environment, restrictions and metadata, and shows its text, this
+    once. The old key lives on for the grace, a day unless said otherwise, and both share limits and quota.
+    """
+    done = await rotation.rotate(
+        call.session,
+        call.organization_id,
+        call.identifier("key_id"),
+        rotator=call.user_id,
+        may_rotate_all=allows(call.role, Permission.REVOKE_ALL_KEYS),
+        grace=timedelta(seconds=call.body.grace_seconds),
+        expires_at=call.body.expires_at,
+        prefix=call.request.app[SETTINGS].key_prefix,
+        now=call.now,
+    )
+    successor = await _members(call, done.successor.key.name.key)
+    old = KeyView(**await _members(call, done.old.public_id))
+    return Answer(
+        RotatedKeyView(**successor, key=done.successor.key.text, replaced=old),
+        "Key rotated. Store the new one now: it is not shown again.",
+        kept=RotatedKeyView(**successor, key=None, replaced=old),
+        kept_message=_KEPT,
+    )
 
 
 @endpoint(
@@ -202,7 +252,7 @@ async def revoke(call: Call[Nothing, Nothing]) -> Answer[KeyView]:
     """Revokes a key for good. It is `revoking` until every gateway refuses it. Revoking it again changes
     nothing. Members revoke keys that they created; owners and admins any.
     """
-    row = await service.revoke(
+    await service.revoke(
         call.session,
         call.organization_id,
         call.identifier("key_id"),
@@ -210,8 +260,31 @@ async def revoke(call: Call[Nothing, Nothing]) -> Answer[KeyView]:
         may_revoke_all=allows(call.role, Permission.REVOKE_ALL_KEYS),
         now=call.now,
     )
+    return Answer(KeyView(**await _members(call, call.identifier("key_id"))), "Key revoked.")
+
+
+@endpoint(
+    "POST", "/keys/report-leak", "Report a leaked key",
+    tag=TAG, access=Access.PUBLIC, guarded=True, body=LeakInput, data=Empty, status=202,
+)  # fmt: skip
+async def report_leak(call: Call[LeakInput, Nothing]) -> Answer[Empty]:
+    """Whoever found the text of a key reports it here: if it is one of ours it is revoked at once and for
+    good, and its owner is told. The answer is the same whether there is such a key.
+    """
+    await leaks.report(call.session, call.body.key, source=call.body.found_at, now=call.now)
+    return Answer(Empty(), "Thank you. If this is a key of ours, it is revoked now.")
+
+
+async def _members(call: Call[Any, Nothing], key_id: str) -> dict[str, Any]:
+    """Read one key as it is shown. Raises `Refusal` 404."""
+    statement = select(*columns()).where(
+        KEYS.organization_id == call.organization_id, KEYS.public_id == key_id
+    )
+    row = (await call.session.execute(statement)).mappings().one_or_none()
+    if row is None:
+        raise Refusal(problems.NOT_FOUND)
     enforced = await gateways.enforced_revision(call.session, call.organization_id)
-    return Answer(KeyView(**_shown(row, enforced=enforced, now=call.now)), "Key revoked.")
+    return shown(row, enforced=enforced, now=call.now)
 
 
-ENDPOINTS: Endpoints = (issue, list_keys, show, revoke)
+ENDPOINTS: Endpoints = (issue, list_keys, show, change, rotate, revoke, report_leak)

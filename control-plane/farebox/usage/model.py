@@ -153,6 +153,7 @@ class UsageDimension(Base):
         ),
         Index("ix_usage_dimensions_organization_id", "organization_id"),
         Index("ix_usage_dimensions_subscription_id", "subscription_id"),
+        Index("ix_usage_dimensions_key", "key"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
