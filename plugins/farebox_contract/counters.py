@@ -28,6 +28,15 @@ def window_key(organization: str, limit_name: str, start_ms: int) -> str:
     return f"farebox:window:{organization}:{limit_name}:{start_ms}"
 
 
+def tier_window_key(route: str, who: str, limit_name: str, start_ms: int) -> str:
+    """Name the counter of a short window of callers without a key, on one route.
+
+    `who` is `anonymous:{address}`, or of a polite caller `contact:{contact}` and `polite:{address}`, named as
+    `farebox_contract.tiers` does.
+    """
+    return f"farebox:tier:{route}:{limit_name}:{start_ms}:{who}"
+
+
 def quota_key(subscription: str, period_start_ms: int) -> str:
     """Name the counter of a billing period's units; the key holds a decimal integer."""
     return f"farebox:quota:{subscription}:{period_start_ms}"

@@ -96,6 +96,11 @@ def issue(
     return IssuedKey(name, text, digest(text))
 
 
+def has_our_form(text: str) -> bool:
+    """Return whether a text looks like a key of ours with any prefix, its check not looked at."""
+    return len(text) <= MAX_LENGTH and _GRAMMAR.fullmatch(text) is not None
+
+
 def parse(text: str, *, prefix: str = DEFAULT_PREFIX) -> KeyName:
     """Read which organization and key a text names, its check verified.
 

@@ -18,6 +18,7 @@ Schema = Mapping[str, Any]
 _POSITIVE: Final = {"type": "integer", "minimum": 1, "maximum": 10**12}
 _MILLISECONDS: Final = {"type": "integer", "minimum": 0, "maximum": 253_402_300_799_999}
 _NAME: Final = {"type": "string", "pattern": r"^[a-zA-Z0-9_.-]{1,64}$"}
+_PUBLIC_ID: Final = {"type": "string", "pattern": "^[a-z0-9]{10}$"}
 
 
 def _object(properties: dict[str, Any], *required: str) -> dict[str, Any]:
@@ -50,13 +51,21 @@ PERIODS: Final = {
 """The current and next billing periods, wall-clock milliseconds, end excluded; made by the control plane,
 because there is no time zone data at the edge."""
 
+_WITHOUT_COUNTER: Final = {"enum": ["open", "closed"]}
+
+TIER: Final = _object({"limits": LIMITS, "without_counter": _WITHOUT_COUNTER}, "limits")
+"""What callers without a key get. `without_counter` is a plan's: what holds while counters are away."""
+
 AUTH_ON_ROUTE: Final[Schema] = _object(
     {
         "query_parameter": {"type": "string", "minLength": 1, "maxLength": 64},
         "key_prefix": {"type": "string", "pattern": "^[a-z][a-z0-9]{0,15}$"},
+        "tiers": _object({"anonymous": TIER, "polite": TIER}),
     }
 )
-"""`query_parameter` opts this route in to keys in the query string; without it they are not read."""
+"""`query_parameter` opts this route in to keys in the query string; without it they are not read. `tiers`
+lets callers without a key in (`farebox_contract.tiers`): `polite` those with a contact, counted by contact
+and by address; `anonymous` everybody else, by address. A tier that is not there lets nobody in."""
 
 AUTH_ON_CONSUMER: Final[Schema] = _object({"state": {"enum": ["active", "suspended"]}}, "state")
 
@@ -67,14 +76,17 @@ AUTH_ON_CREDENTIAL: Final[Schema] = _object(
         "expires_at": _MILLISECONDS,
         "cidrs": {"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 64}},
         "scopes": {"type": "array", "maxItems": 64, "items": {"type": "string", "maxLength": 128}},
+        "organization": _PUBLIC_ID,
+        "key": _PUBLIC_ID,
     },
     "digest",
     "environment",
 )
-"""`scopes` are `METHOD route` patterns, `*` for any; without `scopes` or `cidrs` nothing is restricted."""
+"""`scopes` are `METHOD route` patterns, `*` for any; without `scopes` or `cidrs` nothing is restricted.
+`organization` and `key` go together and say whose an imported key is (`farebox_contract.imported_keys`)."""
 
 LIMIT_ON_GROUP: Final[Schema] = _object(
-    {"limits": LIMITS, "quota": QUOTA, "without_counter": {"enum": ["open", "closed"]}}, "limits"
+    {"limits": LIMITS, "quota": QUOTA, "without_counter": _WITHOUT_COUNTER}, "limits"
 )
 """`without_counter`: what happens when the counter's store (Redis) cannot be reached."""
 

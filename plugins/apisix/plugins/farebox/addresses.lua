@@ -37,6 +37,16 @@ local function parse(text)
 end
 
 
+-- The 4 or 16 bytes of an address, of an IPv4 address mapped into IPv6 the 4; nil for what is no address.
+function _M.bytes(text)
+    local found = parse(text)
+    if found and #found == 16 and sub(found, 1, 12) == MAPPED then
+        return sub(found, 13)
+    end
+    return found
+end
+
+
 -- Reads `address` or `address/bits`; bits of the host may be set, they are ignored. Returns nil and the reason.
 function _M.network(text)
     local address, bits = match(text, "^([^/]+)/(%d%d?%d?)$")

@@ -1,10 +1,13 @@
--- SHA-256 and comparison in constant time, by the OpenSSL that nginx is linked with.
+-- SHA-256, HMAC-SHA256 and comparison in constant time, by the OpenSSL that nginx is linked with.
 
 local ffi = require("ffi")
 local C = ffi.C
 
 ffi.cdef[[
 unsigned char *SHA256(const unsigned char *data, size_t count, unsigned char *digest);
+const void *EVP_sha256(void);
+unsigned char *HMAC(const void *kind, const void *key, int key_length, const unsigned char *data, size_t length,
+    unsigned char *digest, unsigned int *digest_length);
 int CRYPTO_memcmp(const void *a, const void *b, size_t length);
 unsigned char *ngx_hex_dump(unsigned char *target, const unsigned char *source, size_t length);
 ]]
@@ -21,6 +24,14 @@ local _M = {
 -- The SHA-256 of a text as 64 lower-case hexadecimal digits.
 function _M.sha256(text)
     C.SHA256(text, #text, raw)
+    C.ngx_hex_dump(hex, raw, 32)
+    return ffi.string(hex, 64)
+end
+
+
+-- The HMAC-SHA256 (RFC 2104) of a text as 64 lower-case hexadecimal digits.
+function _M.hmac(secret, text)
+    C.HMAC(C.EVP_sha256(), secret, #secret, text, #text, raw, nil)
     C.ngx_hex_dump(hex, raw, 32)
     return ffi.string(hex, 64)
 end

@@ -7,6 +7,7 @@ local ffi = require("ffi")
 
 local byte  = string.byte
 local find  = string.find
+local match = string.match
 local sub   = string.sub
 local crc32 = ngx.crc32_short
 local floor = math.floor
@@ -31,6 +32,15 @@ function _M.checksum(body)
         number = floor(number / 62)
     end
     return ffi.string(digits, CHECK_LENGTH)
+end
+
+
+-- Whether a text looks like a key of ours with any prefix, its check not looked at.
+function _M.has_our_form(text)
+    local prefix, environment, organization, key, rest = match(text, "^(%l[%l%d]*)_(%l+)_([%l%d]+)_([%l%d]+)_(%w+)$")
+    return prefix ~= nil and #prefix <= 16 and (environment == "live" or environment == "test")
+        and #organization == PUBLIC_ID_LENGTH and #key == PUBLIC_ID_LENGTH
+        and #rest == SECRET_LENGTH + CHECK_LENGTH
 end
 
 

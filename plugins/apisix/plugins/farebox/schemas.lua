@@ -4,6 +4,8 @@
 local POSITIVE     = { type = "integer", minimum = 1, maximum = 10 ^ 12 }
 local MILLISECONDS = { type = "integer", minimum = 0, maximum = 253402300799999 }
 local NAME         = { type = "string", pattern = "^[a-zA-Z0-9_.-]{1,64}$" }
+local PUBLIC_ID    = { type = "string", pattern = "^[a-z0-9]{10}$" }
+local WITHOUT      = { enum = { "open", "closed" } }
 
 
 local function object(properties, required)
@@ -31,6 +33,11 @@ local function texts(longest)
 end
 
 
+local function tier()
+    return object({ limits = limits(), without_counter = WITHOUT }, { "limits" })
+end
+
+
 local function on_route(properties)
     local schema = object(properties)
     properties._meta = nil
@@ -43,6 +50,7 @@ return {
         route = on_route({
             query_parameter = { type = "string", minLength = 1, maxLength = 64 },
             key_prefix = { type = "string", pattern = "^[a-z][a-z0-9]{0,15}$" },
+            tiers = object({ anonymous = tier(), polite = tier() }),
         }),
         consumer = object({ state = { enum = { "active", "suspended" } } }, { "state" }),
         credential = object({
@@ -51,6 +59,8 @@ return {
             expires_at = MILLISECONDS,
             cidrs = texts(64),
             scopes = texts(128),
+            organization = PUBLIC_ID,
+            key = PUBLIC_ID,
         }, { "digest", "environment" }),
     },
     limit = {
@@ -58,7 +68,7 @@ return {
         consumer_group = object({
             limits = limits(),
             quota = quota(),
-            without_counter = { enum = { "open", "closed" } },
+            without_counter = WITHOUT,
         }, { "limits" }),
         consumer = object({
             subscription = NAME,
