@@ -16,15 +16,16 @@ differ. The form is made from a resource's body as the Admin API takes it, so ei
     hash     the first 16 bytes of the SHA-256 of the text, as 32 lower-case hexadecimal digits
     bucket   the CRC-32 of the item's name ("acme", "acme/credentials/k1") modulo 256
 
-The endpoint (embedded: `/farebox/node` on the Admin API's port; APISIX: `/v1/plugin/farebox-meter/node` on the
-control API's) demands `X-API-KEY`, and answers for every worker of the node:
+The endpoint (embedded: `/farebox/node` at the Admin API; APISIX: `/v1/plugin/farebox-meter/node` at the control
+API) demands `X-API-KEY` and answers {"v": 1, "node", "workers": [{"worker", …}]}, a member
+of `workers` for each worker of the node, with
 
-    GET                   {"v": 1, "node", "workers": [{"worker", "boot", "seq", "now" (Unix ms), "plugins": {name:
-                          version}, "counts": {"consumers", "credentials", "groups", "routes"}, "settled",
-                          "buckets": [256 hashes], "groups": {id: hash}, "routes": {id: hash}}]}
-    GET ?bucket=17        {"v": 1, "node", "workers": [{"worker", "items": {name: hash}}]}
-    GET ?item=acme        {"v": 1, "node", "workers": [{"worker", "text": the form's text, or null}]}
-    POST {"items": [...]} {"v": 1, "node", "workers": [{"worker", "hashes": [hash or null, in their order]}]}
+    GET                    "boot", "seq", "now" (Unix ms), "plugins": {name: version}, "settled",
+                           "counts": {"consumers", "credentials", "groups", "routes"},
+                           "buckets": [256 hashes], "groups": {id: hash}, "routes": {id: hash}
+    GET ?bucket=17         "items": {name: hash}
+    GET ?item=acme         "text": the text of the item's form, or null
+    POST {"items": [...]}  "hashes": [hash or null, in their order]
 
 A worker that did not answer in time has `error` instead. `settled` is false while a worker is still hashing
 what it was loaded with: its buckets mean nothing yet. `seq` is the number of the worker's last usage line in

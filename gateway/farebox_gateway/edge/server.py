@@ -6,7 +6,8 @@ import gc
 import logging
 import secrets
 import signal
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +19,12 @@ from farebox_gateway.edge.config import EdgeConfig
 from farebox_gateway.edge.counters.base import Counters
 from farebox_gateway.edge.data_plane import DataPlane, EdgeServer
 from farebox_gateway.edge.journal import Journal
+from farebox_gateway.edge.node_status import HeldForms, NodeStatus, Stream
 from farebox_gateway.edge.plugins.registry import load_plugins
 from farebox_gateway.edge.proxy import Proxy, open_session
 from farebox_gateway.edge.resources import Resources
 from farebox_gateway.edge.settings import EdgeSettings
-from farebox_gateway.edge.store import Store
+from farebox_gateway.edge.store import Change, Store
 from farebox_gateway.edge.usage_log import UsageLog
 
 log = logging.getLogger(__name__)
@@ -56,7 +58,13 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         loaded = await stack.enter_async_context(load_plugins(settings, config))
         plugins = loaded.plugins
         config.use(plugins)
-        store = Store(Journal(settings.state_folder), config.apply, compact_bytes=settings.compact_bytes)
+        held = HeldForms()
+
+        def changed(changes: Sequence[Change]) -> None:
+            config.apply(changes)
+            held.note(changes)
+
+        store = Store(Journal(settings.state_folder), changed, compact_bytes=settings.compact_bytes)
         stack.push_async_callback(store.close)
         store.recover()
         usage_log = None
@@ -67,11 +75,22 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         data_plane = DataPlane(settings, config, usage_log, Proxy(session), boot=boot)
         server = EdgeServer(data_plane, settings)
         resources = Resources(store, plugins)
+        await stack.enter_async_context(held.following(store))
         await resources.expire()
+        admin_app = _admin_app(
+            settings, resources, lambda: _status(settings, store, usage_log, loaded.counters, boot)
+        )
+        stream = Stream(
+            settings.node,
+            boot,
+            settings.worker,
+            lambda: 0 if usage_log is None else usage_log.sequence,
+            lambda: time.time_ns() // 1_000_000,
+        )
+        keys = [key for key in (settings.admin_key, settings.viewer_key) if key]
+        NodeStatus(held, store, stream, plugins, keys=keys).add_to(admin_app)
         runner = web.AppRunner(
-            _admin_app(
-                settings, resources, lambda: _status(settings, store, usage_log, loaded.counters, boot)
-            ),
+            admin_app,
             access_log=None,
             handler_cancellation=False,
         )

@@ -123,6 +123,14 @@ class Store:
             if entry.expires is not None:
                 yield path, entry.expires
 
+    def consumer_paths(self) -> Iterator[Path]:
+        """Yield where each consumer and each credential stands."""
+        for name in self._tables["consumers"]:
+            yield ("consumers", name)
+        for user, members in self._credentials.items():
+            for name in members:
+                yield ("consumers", user, "credentials", name)
+
     # -- writing
 
     async def commit(self, changes: Sequence[Change]) -> None:
