@@ -7,13 +7,14 @@ from farebox.invoices import model as invoices
 from farebox.keys import model as keys
 from farebox.organizations import model as organizations
 from farebox.plans import model as plans
+from farebox.products import model as products
 from farebox.subscriptions import model as subscriptions
 from farebox.usage import model as usage
 from farebox.users import model as users
 
 __all__ = [
     "gateways", "idempotency", "invoices", "keys", "metadata", "organizations",
-    "outbox", "plans", "subscriptions", "usage", "users",
+    "outbox", "plans", "products", "subscriptions", "usage", "users",
 ]  # fmt: skip
 
 metadata = Base.metadata

@@ -14,7 +14,7 @@ from tests.gateway.harness import Gateway, Upstream, running_edge, running_upstr
 
 from farebox import migrations
 from farebox.db import Database
-from farebox.gateways import service as gateways
+from farebox.products import service as products
 from farebox.settings import Settings
 from farebox_cli.servers import embedded_postgres, embedded_redis
 
@@ -82,8 +82,8 @@ async def bench(folder: Path, count: int) -> AsyncIterator[Bench]:
         await connection.close()
         database = Database(urls.worker, pool_size=1)
         async with database.transaction() as session:
-            await gateways.put_upstream(session, "api", nodes=upstream.node)
-            await gateways.put_route(session, "api", upstream="api", uris=["/api/*"])
+            await products.put_upstream(session, "api", nodes=upstream.node)
+            await products.put_route(session, "api", upstream="api", uris=["/api/*"])
         await database.close()
         yield Bench(urls, redis.url, gateway, upstream)
 

@@ -45,28 +45,3 @@ class GatewayOrganization(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     last_error: Mapped[str | None]
     next_attempt_at: Mapped[datetime | None]
-
-
-class Upstream(Base):
-    """Where an API really lives. `nodes` maps `host:port` to a weight."""
-
-    __tablename__ = "upstreams"
-
-    code: Mapped[str] = mapped_column(String(64), primary_key=True)
-    nodes: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
-
-
-class Route(Base):
-    """A metered route. `code` is the route's id at the gateway and the usage line's `route`."""
-
-    __tablename__ = "routes"
-
-    code: Mapped[str] = mapped_column(String(64), primary_key=True)
-    upstream_code: Mapped[str] = mapped_column(ForeignKey("upstreams.code"))
-    uris: Mapped[list[Any]]
-    methods: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    hosts: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
-    units: Mapped[int] = mapped_column(server_default="1")
-    upstream_units: Mapped[bool] = mapped_column(server_default=text("false"))
-    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

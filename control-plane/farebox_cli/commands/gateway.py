@@ -247,7 +247,7 @@ def put_route(
     weights = dict(_node(text) for text in nodes)
 
     async def act(session: "AsyncSession") -> None:
-        from farebox.gateways import service
+        from farebox.products import service
 
         if weights:
             await service.put_upstream(session, upstream or code, nodes=weights)
@@ -273,7 +273,7 @@ def remove_route(settings: Settings, *, code: str) -> None:
     """Remove the route CODE, and its upstream if no other route leads there."""
 
     async def act(session: "AsyncSession") -> None:
-        from farebox.gateways import service
+        from farebox.products import service
 
         await service.remove_route(session, code)
 
@@ -288,7 +288,7 @@ def list_routes(settings: Settings, *, as_json: bool) -> None:
     """Show every route and where it leads."""
 
     async def act(session: "AsyncSession") -> list[Any]:
-        from farebox.gateways import service
+        from farebox.products import service
 
         return list(await service.list_routes(session))
 

@@ -11,7 +11,7 @@ import aiohttp
 
 from farebox import migrations
 from farebox.db import Database
-from farebox.gateways import service as gateways
+from farebox.products import service as products
 from farebox.usage.nodes import nodes
 
 ROLE_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
@@ -51,11 +51,11 @@ async def sell_the_sample_api(worker_url: str, *, upstream: str) -> None:
     database = Database(worker_url, pool_size=1)
     try:
         async with database.transaction() as session:
-            for route in await gateways.list_routes(session):
+            for route in await products.list_routes(session):
                 if route.code == SAMPLE_ROUTE and route.nodes == leads_to:
                     return
-            await gateways.put_upstream(session, SAMPLE_ROUTE, nodes=leads_to)
-            await gateways.put_route(session, SAMPLE_ROUTE, upstream=SAMPLE_ROUTE, uris=_SAMPLE_URIS)
+            await products.put_upstream(session, SAMPLE_ROUTE, nodes=leads_to)
+            await products.put_route(session, SAMPLE_ROUTE, upstream=SAMPLE_ROUTE, uris=_SAMPLE_URIS)
     finally:
         await database.close()
 

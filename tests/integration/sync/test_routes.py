@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from tests.integration.sync.world import World
 
-from farebox.gateways import service
 from farebox.problems import Refusal
+from farebox.products import service
 
 GOOD: dict[str, Any] = {"upstream": "api", "uris": ["/v1/*"]}
 

@@ -39,7 +39,7 @@ async def test_a_route_reaches_the_gateway_by_itself(world: World) -> None:
         await world.sell("second", methods=["GET"])
         await world.until(lambda: _answers(world, key.text, "/second/x", 200), "the route is served")
         async with world.worker.transaction() as session:
-            from farebox.gateways import service
+            from farebox.products import service
 
             await service.remove_route(session, "second")
         await world.until(lambda: _answers(world, key.text, "/second/x", 404), "the route is gone")

@@ -21,6 +21,7 @@ from farebox.gateways import service as gateways
 from farebox.keys import service as keys
 from farebox.migrations import DatabaseUrls
 from farebox.organizations import service as organizations
+from farebox.products import service as products
 from farebox.settings import Settings
 from farebox_contract.keys import IssuedKey
 from farebox_gateway.client import AdminClient, open_admin
@@ -132,8 +133,8 @@ class World:
     async def sell(self, code: str = "api", **more: Any) -> None:
         """Put a route to the world's upstream."""
         async with self.worker.transaction() as session:
-            await gateways.put_upstream(session, code, nodes=self.upstream.node)
-            await gateways.put_route(session, code, upstream=code, **{"uris": [f"/{code}/*"], **more})
+            await products.put_upstream(session, code, nodes=self.upstream.node)
+            await products.put_route(session, code, upstream=code, **{"uris": [f"/{code}/*"], **more})
 
     # -- what is to be seen
 
