@@ -21,11 +21,16 @@ _ORGANIZATIONS: Final = """
     SELECT o.id, o.public_id, o.state, o.edge_revision,
            s.public_id AS subscription, s.time_zone, s.anchor_day, s.started_at, v.code AS group_code,
            (SELECT jsonb_agg(jsonb_build_array(k.public_id, k.environment, k.digest,
-                                               extract(epoch FROM k.expires_at)::text, k.edge_revision)
+                                               extract(epoch FROM k.expires_at)::text, k.edge_revision,
+                                               k.scopes, k.cidrs, k.origin = 'imported')
                              ORDER BY k.public_id)
             FROM api_keys k
             WHERE k.organization_id = o.id AND k.state = 'active'
               AND (k.expires_at IS NULL OR k.expires_at > :now)) AS keys,
+           (SELECT jsonb_agg(k.digest ORDER BY k.digest) FROM api_keys k
+            WHERE k.organization_id = o.id AND k.origin = 'imported'
+              AND (k.state = 'active' OR k.revoked_at > CAST(:now AS timestamptz) - interval '1 day')
+           ) AS imported,
            (SELECT jsonb_agg(jsonb_build_array(extract(epoch FROM c.began_at)::text, c.offset_ms)
                              ORDER BY c.began_at)
             FROM test_clock_offsets c WHERE c.organization_id = o.id) AS offsets
@@ -37,7 +42,7 @@ _ORGANIZATIONS: Final = """
 
 
 def _reading(which: str) -> TextualSelect:
-    return text(_ORGANIZATIONS.format(which=which)).columns(keys=JSONB(), offsets=JSONB())
+    return text(_ORGANIZATIONS.format(which=which)).columns(keys=JSONB(), imported=JSONB(), offsets=JSONB())
 
 
 _BY_ID: Final = _reading("o.id = ANY(:wanted)")
@@ -89,9 +94,19 @@ def _organization(row: Any) -> OrganizationFacts:
         ),
         subscription,
         tuple(
-            KeyFacts(public_id, environment, digest, None if expires is None else _instant(expires), revision)
-            for public_id, environment, digest, expires, revision in row.keys or ()
+            KeyFacts(
+                public_id,
+                environment,
+                digest,
+                None if expires is None else _instant(expires),
+                revision,
+                None if scopes is None else tuple(scopes),
+                None if cidrs is None else tuple(cidrs),
+                imported,
+            )
+            for public_id, environment, digest, expires, revision, scopes, cidrs, imported in row.keys or ()
         ),
+        tuple(row.imported or ()),
     )
 
 

@@ -16,7 +16,8 @@ import structlog
 
 from farebox_gateway.planner import Plan, Step, Why
 from farebox_gateway.resources import Kind
-from farebox_worker.sync import progress, survey
+from farebox_worker.sync import imported, progress, survey
+from farebox_worker.sync.pushing import push
 from farebox_worker.sync.reconcile import CONSUMER_KINDS, Reconciler
 from farebox_worker.sync.survey import Finding
 
@@ -93,6 +94,7 @@ async def run(reconciler: Reconciler, *, scope: str = "all", stop: asyncio.Event
     unknown: list[str] = []
     async for findings in survey.consumers(reconciler, stop=stop):
         await _act(reconciler, findings, report, unknown)
+    await _imported(reconciler, report)
     if scope == "cleanup":
         await _remove(reconciler, unknown, report)
     report.complete = not stop.is_set()
@@ -106,6 +108,18 @@ async def run(reconciler: Reconciler, *, scope: str = "all", stop: asyncio.Event
     said = {name: value for name, value in report.document().items() if value}
     log.info("gateway_pass", gateway=reconciler.target.code, **said)
     return report
+
+
+async def _imported(reconciler: Reconciler, report: Report) -> None:
+    """Remove what stands of imported keys that have ended; of unknown ones, in a cleanup alone."""
+    strays = await imported.strays(reconciler)
+    report.unknown += len(strays.unknown)
+    for step in strays.unknown:
+        report.found("unknown imported key", str(step.ref))
+    steps = strays.ended if report.scope != "cleanup" else (*strays.ended, *strays.unknown)
+    for refused in await push(reconciler.client, steps, fence=reconciler.fence, slots=reconciler.slots):
+        report.fail(imported.CONSUMER.ref.id, refused)
+    report.removed += len(steps)
 
 
 async def _catalogue(reconciler: Reconciler, report: Report) -> None:

@@ -13,8 +13,7 @@ from farebox.clock import SystemClock
 from farebox.db import Database
 from farebox_gateway.client import open_admin
 from farebox_gateway.planner import Plan, plan
-from farebox_worker import translate
-from farebox_worker.sync import progress, survey
+from farebox_worker.sync import imported, progress, survey
 from farebox_worker.sync.fence import Fence
 from farebox_worker.sync.reconcile import Reconciler
 from farebox_worker.targets import Target
@@ -56,7 +55,7 @@ async def differences(reconciler: Reconciler) -> AsyncIterator[tuple[str | None,
             if facts is None or found.settled:
                 continue
             if finding.observed is None:
-                desired = translate.organization(facts, now=reconciler.clock.now())
-                found = plan(desired, await reconciler.observe(finding.name))
+                observed = await reconciler.observe(finding.name, imported.refs(facts))
+                found = plan(reconciler.desired(facts), observed)
             if not found.settled:
                 yield finding.name, found

@@ -17,10 +17,10 @@ from farebox.clock import Clock
 from farebox.db import Database
 from farebox_contract import plugins
 from farebox_gateway.client import AdminClient
-from farebox_gateway.planner import Plan, Step, Why, plan
+from farebox_gateway.planner import Hindrance, Plan, Step, Why, plan
 from farebox_gateway.resources import Kind, Observed, Ref, Resource
 from farebox_worker import snapshot, translate
-from farebox_worker.sync import canary, progress
+from farebox_worker.sync import canary, imported, progress
 from farebox_worker.sync.fence import Fence
 from farebox_worker.sync.progress import GatewayState, Outcome
 from farebox_worker.sync.pushing import push
@@ -107,23 +107,31 @@ class Reconciler:
         return outcomes
 
     async def _organization(self, facts: OrganizationFacts, kinds: frozenset[Kind]) -> Outcome:
-        desired = translate.organization(facts, now=self.clock.now())
-        observed = await self.observe(facts.public_id)
+        desired = self.desired(facts)
+        observed = await self.observe(facts.public_id, imported.refs(facts))
         made = self._plan(desired, observed)
         steps = [step for step in made.steps if step.ref.kind in kinds]
-        stays = bool(desired) and any(found.ref.kind is Kind.CONSUMER for found in observed)
+        if any(conflict.hindrance is Hindrance.AHEAD for conflict in made.conflicts):
+            steps = []  # what stands under another consumer is as old as what was kept back
+        wanted = {resource.ref for resource in desired if resource.ref.kind is Kind.CONSUMER}
+        stays = bool(wanted) and wanted <= {found.ref for found in observed}
         refused = await push(self.client, steps, fence=self.fence, slots=self.slots, ordered=not stays)
         refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
         error = "; ".join(refused)[:_ERROR_LENGTH] or None
         return Outcome(facts.id, facts.public_id, facts.revision, len(steps), error)
 
-    async def observe(self, consumer: str) -> list[Observed]:
-        """Read a consumer with its credentials, at once: who waits for a key waits for this."""
+    def desired(self, facts: OrganizationFacts) -> list[Resource]:
+        """Return everything that is to stand for an organization now."""
+        return [*translate.organization(facts, now=self.clock.now()), *imported.desired(facts)]
+
+    async def observe(self, consumer: str, others: Sequence[Ref] = ()) -> list[Observed]:
+        """Read a consumer with its credentials, and `others`, at once: who waits for a key waits for this."""
         async with self.slots:
-            found, credentials = await asyncio.gather(
-                self.client.get(Ref(Kind.CONSUMER, consumer)), self.client.credentials(consumer)
+            singles, credentials = await asyncio.gather(
+                asyncio.gather(*map(self.client.get, [Ref(Kind.CONSUMER, consumer), *others])),
+                self.client.credentials(consumer),
             )
-        return credentials if found is None else [found, *credentials]
+        return [*(found for found in singles if found is not None), *credentials]
 
     async def remove_consumer(self, name: str) -> list[str]:
         """Delete a consumer of ours that belongs to nobody; returns what was refused."""

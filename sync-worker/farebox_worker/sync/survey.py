@@ -16,7 +16,8 @@ from farebox_contract.keys import PUBLIC_ID_LENGTH
 from farebox_gateway.client import PAGE_SIZE
 from farebox_gateway.planner import Plan, plan
 from farebox_gateway.resources import Kind, Observed
-from farebox_worker import snapshot, translate
+from farebox_worker import snapshot
+from farebox_worker.sync import imported
 from farebox_worker.sync.reconcile import Reconciler
 from farebox_worker.translate import OrganizationFacts
 
@@ -66,29 +67,39 @@ async def consumers(reconciler: Reconciler, *, stop: asyncio.Event) -> AsyncIter
 
 
 async def _compare_page(reconciler: Reconciler, page: Sequence[Observed]) -> list[Finding]:
+    page = [found for found in page if found.ref != imported.CONSUMER.ref]
     names = [found.ref.id for found in page]
     async with reconciler.database.transaction() as session:
         known = await snapshot.organizations_named(session, names, now=reconciler.clock.now())
-    credentials = await asyncio.gather(*(_credentials(reconciler, found) for found in page))
+    credentials = await asyncio.gather(
+        *(_credentials(reconciler, found, known.get(found.ref.id)) for found in page)
+    )
     findings = []
     for found, held in zip(page, credentials, strict=True):
         facts = known.get(found.ref.id)
-        desired = [] if facts is None else translate.organization(facts, now=reconciler.clock.now())
+        desired = [] if facts is None else reconciler.desired(facts)
         observed = [found, *held]
         made = plan(desired, observed, overwrite_newer=reconciler.overwrite_newer)
         findings.append(Finding(found.ref.id, facts, found.ours, made, observed))
     return findings
 
 
-async def _credentials(reconciler: Reconciler, found: Observed) -> list[Observed]:
+async def _credentials(
+    reconciler: Reconciler, found: Observed, facts: OrganizationFacts | None
+) -> list[Observed]:
     if not found.ours:
         return []
+    elsewhere = [] if facts is None else imported.refs(facts)
     async with reconciler.slots:
-        return await reconciler.client.credentials(found.ref.id)
+        own, others = await asyncio.gather(
+            reconciler.client.credentials(found.ref.id),
+            asyncio.gather(*map(reconciler.client.get, elsewhere)),
+        )
+    return [*own, *(each for each in others if each is not None)]
 
 
 def _missing(reconciler: Reconciler, facts: OrganizationFacts) -> Finding:
-    desired = translate.organization(facts, now=reconciler.clock.now())
+    desired = reconciler.desired(facts)
     return Finding(facts.public_id, facts, ours=True, plan=plan(desired, []), observed=None)
 
 

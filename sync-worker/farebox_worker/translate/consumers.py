@@ -39,6 +39,8 @@ class OrganizationFacts:
     time: OrganizationTime
     subscription: SubscriptionFacts | None
     keys: tuple[KeyFacts, ...]
+    imported: tuple[str, ...] = ()
+    """Digests of imported keys that may stand at a gateway: those that hold, and those that ended lately."""
 
 
 @dataclass(frozen=True, slots=True)
