@@ -11,13 +11,14 @@ differ. The form is made from a resource's body as the Admin API takes it, so ei
              ["group", id, plugins]
              ["route", id, uris, methods, hosts, upstream id or "", names of all plugins, our plugins]
     text     the form as JSON: members sorted by name, no spaces, UTF-8; of a plugin's configuration, members
-             that begin with `_` are left out, but for `_meta`; `{}` is written `[]`, wherever it stands,
-             because Lua cannot tell them apart; whole numbers without a point
+             that begin with `_` are left out, but for a `_meta` that says something (APISIX adds an empty
+             one); `{}` is written `[]`, wherever it stands, because Lua cannot tell them apart; whole
+             numbers without a point
     hash     the first 16 bytes of the SHA-256 of the text, as 32 lower-case hexadecimal digits
     bucket   the CRC-32 of the item's name ("acme", "acme/credentials/k1") modulo 256
 
-The endpoint (embedded: `/farebox/node` at the Admin API; APISIX: `/v1/plugin/farebox-meter/node` at the control
-API) demands `X-API-KEY` and answers {"v": 1, "node", "workers": [{"worker", …}]}, a member
+The endpoint (embedded: `/farebox/node` at the Admin API; APISIX: `/v1/plugin/farebox-meter/node` at the
+control API) demands `X-API-KEY` and answers {"v": 1, "node", "workers": [{"worker", …}]}, a member
 of `workers` for each worker of the node, with
 
     GET                    "boot", "seq", "now" (Unix ms), "plugins": {name: version}, "settled",
@@ -114,9 +115,15 @@ def bucket_hashes(items: Iterable[tuple[str, int]]) -> list[int]:
 def _plugins(body: Mapping[str, Any]) -> dict[str, Any]:
     found: Mapping[str, Any] = body.get("plugins") or {}
     return {
-        name: {member: value for member, value in conf.items() if member[:1] != "_" or member == "_meta"}
+        name: {
+            member: value for member, value in conf.items() if member[:1] != "_" or _says_more(member, value)
+        }
         for name, conf in found.items()
     }
+
+
+def _says_more(member: str, value: Any) -> bool:
+    return member == "_meta" and bool(value)
 
 
 def _text(form: Sequence[Any]) -> bytes:

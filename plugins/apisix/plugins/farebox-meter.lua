@@ -6,7 +6,9 @@
 
 local core       = require("apisix.core")
 local plugin     = require("apisix.plugin")
+local apisix_view = require("apisix.plugins.farebox.apisix_view")
 local modules    = require("apisix.plugins.farebox.modules")
+local node_status = require("apisix.plugins.farebox.node_status")
 local problems   = require("apisix.plugins.farebox.problems")
 local request    = require("apisix.plugins.farebox.request")
 local schemas    = require("apisix.plugins.farebox.schemas").meter
@@ -32,7 +34,7 @@ local _M = {
     run_policy = "prefer_route",
 }
 
-local node, boot, worker
+local node, boot, worker, status
 local sequence = 0
 
 
@@ -48,10 +50,27 @@ function _M.init()
     node = name:gsub("[^%w_.-]", "-"):sub(1, 128)
     boot = usage_line.boot()
     worker = ngx.worker.id() or 0
+    status = node_status.new(apisix_view.source(function() return node, boot, worker, sequence end))
+    status:start()
+end
+
+
+-- What this node enforces, for the control plane: on the control API's port, with the Admin API's key.
+function _M.control_api()
+    return {
+        {
+            methods = { "GET", "POST" },
+            uris = { "/v1/plugin/" .. plugin_name .. "/node" },
+            handler = function() return status:handle() end,
+        },
+    }
 end
 
 
 function _M.destroy()
+    if status then
+        status:stop()
+    end
     modules.forget()
 end
 
