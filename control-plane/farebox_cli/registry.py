@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
     "rate": Entry(f"{_COMMANDS}.invoices:rate", USAGE, "Price a quantity: the rater as a tool."),
     "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
+    "key": Entry(f"{_COMMANDS}.keys:key", PEOPLE, "An organization's API keys, and keys from elsewhere."),
     "operator": Entry(f"{_COMMANDS}.accounts:operator", PEOPLE, "The people who run this installation."),
     "member": Entry(f"{_COMMANDS}.accounts:member", PEOPLE, "The members of an organization."),
     "organization": Entry(f"{_COMMANDS}.accounts:organization", PEOPLE, "Every organization there is."),
