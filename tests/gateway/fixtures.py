@@ -12,6 +12,7 @@ from tests.gateway.harness import (
     ADMIN_KEY,
     FOREIGN_ADMIN_URL,
     FOREIGN_DATA_URL,
+    FOREIGN_USAGE_LOG,
     Admin,
     Gateway,
     Upstream,
@@ -24,7 +25,13 @@ from tests.gateway.harness import (
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """The gateway under test: our own, or the one that the environment names."""
     if FOREIGN_ADMIN_URL and FOREIGN_DATA_URL:
-        yield Gateway(FOREIGN_ADMIN_URL.rstrip("/"), FOREIGN_DATA_URL.rstrip("/"), ADMIN_KEY, foreign=True)
+        foreign = Gateway(
+            FOREIGN_ADMIN_URL.rstrip("/"), FOREIGN_DATA_URL.rstrip("/"), ADMIN_KEY, foreign=True
+        )
+        if FOREIGN_USAGE_LOG:
+            foreign.usage_log = Path(FOREIGN_USAGE_LOG)
+            foreign.log_begins = foreign.usage_log.stat().st_size
+        yield foreign
         return
     folder: Path = tmp_path_factory.mktemp("edge")
     loop = asyncio.new_event_loop()

@@ -2,7 +2,8 @@
 
 The gateway is another process, as in production, so that it can be killed; upstream and client live in the
 test's own loop. With FAREBOX_TEST_GATEWAY_ADMIN_URL, …_DATA_URL and …_ADMIN_KEY set, the contract tests
-run unchanged against that gateway instead.
+run unchanged against that gateway instead; with …_USAGE_LOG, the path of its usage log, also those that read
+usage lines, and with …_IDENTITY_SECRET, one of its secrets, those that check what it signs.
 """
 
 import asyncio
@@ -23,6 +24,9 @@ from tests.support.processes import launch_and_wait_for_line
 
 FOREIGN_ADMIN_URL: Final = os.environ.get("FAREBOX_TEST_GATEWAY_ADMIN_URL")
 FOREIGN_DATA_URL: Final = os.environ.get("FAREBOX_TEST_GATEWAY_DATA_URL")
+FOREIGN_USAGE_LOG: Final = os.environ.get("FAREBOX_TEST_GATEWAY_USAGE_LOG")
+FOREIGN_IDENTITY_SECRET: Final = os.environ.get("FAREBOX_TEST_GATEWAY_IDENTITY_SECRET")
+IDENTITY_SECRETS: Final = ("first-secret-of-the-tests-0123456789", "other-secret-of-the-tests-0123456789")
 ADMIN_KEY: Final = os.environ.get("FAREBOX_TEST_GATEWAY_ADMIN_KEY", "test-admin-key")
 KINDS_IN_ORDER: Final = ("routes", "services", "upstreams", "consumers", "consumer_groups", "global_rules")
 _numbers = itertools.count(1)
@@ -45,21 +49,58 @@ class Gateway:
     folder: Path = Path()
     process: asyncio.subprocess.Process | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    usage_log: Path | None = None
+    log_begins: int = 0
+    """How long another gateway's usage log was when the tests began."""
 
     @property
     def log_path(self) -> Path:
-        """Where our gateway writes its usage lines."""
-        return self.folder / "usage.log"
+        """Where the gateway writes its usage lines."""
+        return self.folder / "usage.log" if self.usage_log is None else self.usage_log
+
+    @property
+    def log_is_known(self) -> bool:
+        """Whether usage lines can be read."""
+        return not self.foreign or self.usage_log is not None
+
+    @property
+    def identity_secret(self) -> str | None:
+        """A secret by which the gateway signs, if it is known."""
+        return FOREIGN_IDENTITY_SECRET if self.foreign else IDENTITY_SECRETS[0]
 
     @property
     def data_port(self) -> int:
         """The data plane's port, for raw sockets."""
         return int(self.data.rpartition(":")[2])
 
+    def raw_lines(self) -> list[bytes]:
+        """Return all whole usage lines since the tests began, as they are."""
+        with self.log_path.open("rb") as file:
+            file.seek(self.log_begins)
+            return file.read().split(b"\n")[:-1]
+
     def lines(self) -> list[dict[str, Any]]:
-        """Return all whole usage lines."""
-        text = self.log_path.read_bytes()
-        return [json.loads(line) for line in text.split(b"\n")[:-1]]
+        """Return all whole usage lines since the tests began."""
+        return [json.loads(line) for line in self.raw_lines()]
+
+    async def written(self, session: ClientSession) -> None:
+        """Wait until the lines of all that was answered are in the log.
+
+        Ours are there before the answer's end. nginx writes a line after the answer, a worker's in their order:
+        once the line of a later request is there, so are those before it (of one worker).
+        """
+        if not self.foreign:
+            return
+        marker = unique("/later")
+        async with session.get(f"{self.data}{marker}"):
+            pass
+        for _ in range(500):
+            if any(marker.encode() in line for line in self.raw_lines()[-200:]):
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError(
+            "the gateway's usage log does not grow: is FAREBOX_TEST_GATEWAY_USAGE_LOG right?"
+        )
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to our gateway."""
@@ -85,6 +126,7 @@ async def start_edge(folder: Path, **settings: str) -> Gateway:
         "LOG_PATH": str(folder / "usage.log"),
         "NODE": "test-1",
         "COUNTERS": "local",
+        "IDENTITY_SECRETS": ",".join(IDENTITY_SECRETS),
         **settings,
     }
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FAREBOX_")}

@@ -56,6 +56,10 @@ class Exchange:
     credential: "Credential | None" = None
     group: "Group | None" = None
     environment: str | None = None
+    tier: str = ""
+    """`keyed`, `polite` or `anonymous` once `farebox-auth` has let it through."""
+    contact: str = ""
+    """The mail address of a polite caller."""
     subscription: str | None = None
     outcome: Outcome = "served"
     status: int = 0

@@ -4,10 +4,11 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from farebox_contract.identity import read_secrets
 from farebox_contract.keys import DEFAULT_PREFIX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,6 +38,7 @@ class EdgeSettings:
     node: str = "edge-1"
     worker: int = 0
     key_prefix: str = DEFAULT_PREFIX
+    identity_secrets: tuple[bytes, ...] = field(default=(), repr=False)
     trusted_proxies: tuple[Network, ...] = ()
     counters: CounterStore = "local"
     redis_url: str | None = None
@@ -72,7 +74,8 @@ def from_environment(environment: Mapping[str, str]) -> EdgeSettings:
         try:
             values[field] = reader(text)
         except ValueError as error:
-            raise SettingsError(f"{PREFIX}{name} is {text!r}: {error}") from None
+            shown = "" if name in _SECRET else f" is {text!r}"
+            raise SettingsError(f"{PREFIX}{name}{shown}: {error}") from None
     if values["counters"] == "redis" and values["redis_url"] is None:
         raise SettingsError(f"{PREFIX}COUNTERS=redis needs {PREFIX}REDIS_URL")
     return EdgeSettings(**values)  # type: ignore[arg-type]  # each reader returns its field's type
@@ -131,6 +134,8 @@ def _key_prefix(text: str) -> str:
     return text
 
 
+_SECRET: Final = frozenset({"ADMIN_KEY", "VIEWER_KEY", "IDENTITY_SECRETS", "REDIS_URL"})
+"""What stands in these is in no error text."""
 _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "ADMIN_KEY": ("admin_key", str),
     "VIEWER_KEY": ("viewer_key", str),
@@ -145,6 +150,7 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "NODE": ("node", _node),
     "WORKER": ("worker", _between(0, 10_000)),
     "KEY_PREFIX": ("key_prefix", _key_prefix),
+    "IDENTITY_SECRETS": ("identity_secrets", read_secrets),
     "TRUSTED_PROXIES": ("trusted_proxies", _networks),
     "COUNTERS": ("counters", _one_of("local", "redis")),
     "REDIS_URL": ("redis_url", str),

@@ -1,4 +1,4 @@
-"""The Lua plugins and the Python contract say the same of contacts, addresses, imported keys and signatures."""
+"""Lua plugins and Python contract say the same of contacts, addresses, imported keys and signatures."""
 
 import json
 from pathlib import Path

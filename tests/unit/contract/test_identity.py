@@ -91,7 +91,7 @@ def _verify(
 
 
 def test_what_the_gateway_signed_is_accepted() -> None:
-    """The identity comes back as it was signed, whatever the query; headers may be absent where it is empty."""
+    """The identity comes back as it was signed, whatever the query; what is empty may be absent."""
     assert _verify(_headers(SIGNED, SECRETS[0])) == SIGNED
     nobody = replace(SIGNED, organization="", key="", environment="", group="", tier="anonymous")
     headers = _headers(nobody, SECRETS[0])

@@ -1,32 +1,45 @@
-"""`farebox-auth`: who sends this request, from the key's own text and one direct look-up.
+"""`farebox-auth`: who sends this request, and what the upstream is told about it.
 
 The check of the key is verified before any look-up, the digest is compared in constant time, and every
-refusal of a key that is not valid reads the same, so that nothing can be learnt by trying.
+refusal of a key that is not valid reads the same, so that nothing can be learnt by trying. Who sends no key
+at all may be let in by the route's tiers; who sends a wrong one never is.
 """
 
 import hashlib
-import hmac
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+from urllib.parse import unquote_plus
 
 from aiohttp.hdrs import AUTHORIZATION
 from multidict import istr
 
-from farebox_contract import keys, problems
+from farebox_contract import identity, problems
 from farebox_contract.plugins import AUTH, AUTH_ON_CONSUMER, AUTH_ON_CREDENTIAL, AUTH_ON_ROUTE
-from farebox_gateway.edge.exchange import Exchange, Refusal
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin, take_from_query
+from farebox_gateway.edge.counters.base import Counters
+from farebox_gateway.edge.exchange import Exchange, Refusal, now_ms
+from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.farebox_limit import check_limits
+from farebox_gateway.edge.plugins.farebox_lookup import Lookup, OnCredential
+from farebox_gateway.edge.plugins.farebox_tiers import Tiers, compile_tiers, take_tier
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
+
+if TYPE_CHECKING:
+    from farebox_gateway.edge.config import Consumer
 
 _X_API_KEY: Final = istr("X-API-Key")
 _CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api"'),)
 _INVALID_CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api", error="invalid_token"'),)
 _SCOPE: Final = re.compile(r"(\*|[A-Z]{1,32}) (\*|[a-zA-Z0-9_.-]{1,64}\*?)")
-_MOST_KNOWN: Final = 20_000
-_NO_DIGEST: Final = bytes(32)
+_SPACE: Final = " \t\n\r\v\f"
+"""What may stand around a key. Not all that Python calls space: a no-break space belongs to the text."""
+_TIER: Final = istr(identity.TIER_HEADER)
+_TIME: Final = istr(identity.TIME_HEADER)
+_REQUEST_ID: Final = istr(identity.REQUEST_ID_HEADER)
+_ENVIRONMENT: Final = istr(identity.ENVIRONMENT_HEADER)
+_SIGNATURE: Final = istr(identity.SIGNATURE_HEADER)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,31 +47,19 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class OnRoute:
-    """What a route says: which prefix its keys have, and whether one may stand in the query string."""
+    """What a route says: its keys' prefix, whether one may stand in the query string, who needs none."""
 
     prefix: str
     query_parameter: str | None
+    tiers: Tiers
 
 
 @dataclass(frozen=True, slots=True)
-class OnCredential:
-    """What is kept of a key."""
+class _Sent:
+    """The key in a request, if any; `tried` when there was a place for one, even an empty one."""
 
-    digest: bytes
-    environment: str
-    expires_at: int | None
-    networks: tuple[Network, ...] | None
-    scopes: tuple[tuple[str, str], ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """Whose digest it was when it was last looked up."""
-
-    consumer: Any
-    credential: Any
-    found: OnCredential
-    prefix: str
+    text: str | None
+    tried: bool
 
 
 class FareboxAuth(Plugin):
@@ -73,13 +74,21 @@ class FareboxAuth(Plugin):
         "credential": CheckedSchema(AUTH_ON_CREDENTIAL),
     }
 
-    def __init__(self, find_consumer: Callable[[str], Any], *, default_prefix: str) -> None:
-        self._find_consumer = find_consumer
+    def __init__(
+        self,
+        find_consumer: "Callable[[str], Consumer | None]",
+        store: Counters,
+        *,
+        default_prefix: str,
+        identity_secrets: Sequence[bytes] = (),
+    ) -> None:
+        self._lookup = Lookup(find_consumer)
+        self._store = store
         self._default_prefix = default_prefix
-        self._known: dict[bytes, _Known] = {}
+        self._secrets = tuple(identity_secrets)
 
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
-        """Also refuse networks and scopes that could never match."""
+        """Also refuse what could never match: networks, scopes, half an owner, two limits of one name."""
         merged = super().check(place, conf)
         for text in merged.get("cidrs", ()):
             try:
@@ -89,10 +98,14 @@ class FareboxAuth(Plugin):
         for text in merged.get("scopes", ()):
             if not _SCOPE.fullmatch(text):
                 raise InvalidError(f'property "scopes" validation failed: "{text}" is not "METHOD route"')
+        if ("organization" in merged) != ("key" in merged):
+            raise InvalidError('properties "organization" and "key" go together')
+        for tier in ("anonymous", "polite"):
+            check_limits(merged.get("tiers", {}).get(tier, {}))
         return merged
 
     def compile(self, place: Place, conf: dict[str, Any]) -> Any:
-        """Prepare networks, scopes and digests for comparing."""
+        """Prepare networks, scopes, digests and tiers for comparing."""
         if place == "consumer":
             return conf["state"]
         if place == "credential":
@@ -106,59 +119,72 @@ class FareboxAuth(Plugin):
                 scopes=tuple((text.partition(" ")[0], text.partition(" ")[2]) for text in conf["scopes"])
                 if "scopes" in conf
                 else None,
+                owner=(conf["organization"], conf["key"]) if "organization" in conf else None,
             )
-        return OnRoute(conf.get("key_prefix", self._default_prefix), conf.get("query_parameter"))
+        return OnRoute(
+            conf.get("key_prefix", self._default_prefix),
+            conf.get("query_parameter"),
+            compile_tiers(conf.get("tiers", {})),
+        )
 
     def rewrite(self, exchange: Exchange, conf: OnRoute) -> Decision:
         """Find the key, take it out of the request, and set whose request this is."""
-        text = _take_key(exchange, conf.query_parameter)
-        if text is None:
-            return exchange.refuse(
-                401,
-                problems.MISSING_KEY,
-                "Send your API key as `Authorization: Bearer <key>` or in the X-API-Key header.",
-                outcome="unauthorized",
-                headers=_CHALLENGE,
-            )
-        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
-        known = self._known.get(digest)
-        if known is None or not self._still(known, conf):
-            known = self._look_up(text, digest, conf)
-            if known is None:
-                return _invalid(exchange)
+        if len(exchange.headers.getall(AUTHORIZATION, ())) > 1:
+            return exchange.refuse(400, "bad_request", "This is not a valid HTTP request.")
+        sent = _take_key(exchange, conf.query_parameter)
+        if sent.text is None:
+            tier = None if sent.tried else conf.tiers.of(exchange)
+            if tier is None:
+                return exchange.refuse(
+                    401,
+                    problems.MISSING_KEY,
+                    "Send your API key as `Authorization: Bearer <key>` or in the X-API-Key header.",
+                    outcome="unauthorized",
+                    headers=_CHALLENGE,
+                )
+            exchange.tier, exchange.contact = tier
+            return None
+        digest = hashlib.sha256(sent.text.encode("utf-8", "surrogateescape")).digest()
+        known = self._lookup.find(sent.text, digest, conf.prefix)
+        if known is None:
+            return _invalid(exchange)
         found = known.found
         if found.expires_at is not None and exchange.started_ms >= found.expires_at:
             return _invalid(exchange)
         exchange.consumer = known.consumer
         exchange.credential = known.credential
         exchange.environment = found.environment
+        exchange.tier = "keyed"
         return _authorize(exchange, found)
 
-    def _still(self, known: "_Known", conf: OnRoute) -> bool:
-        """Return whether what was found for a key is still what stands there."""
-        consumer = known.consumer
-        return (
-            self._find_consumer(consumer.name) is consumer
-            and consumer.credentials.get(known.credential.id) is known.credential
-            and known.prefix == conf.prefix
-        )
+    def access(self, exchange: Exchange, conf: OnRoute) -> Decision | Awaitable[Decision]:
+        """Tell the upstream who calls, now that the path it will see is known; count who has no key."""
+        self._introduce(exchange)
+        if exchange.tier == "keyed":
+            return None
+        return take_tier(self._store, exchange, conf.tiers)
 
-    def _look_up(self, text: str, digest: bytes, conf: OnRoute) -> "_Known | None":
-        """Find the credential that a key names and compare it; remember whose digest this is."""
-        try:
-            name = keys.parse(text, prefix=conf.prefix)
-        except keys.MalformedKeyError:
-            return None
-        consumer = self._find_consumer(name.organization)
-        credential = None if consumer is None else consumer.credentials.get(name.key)
-        found = None if credential is None else credential.plugins.get(AUTH)
-        matches = hmac.compare_digest(digest, _NO_DIGEST if found is None else found.digest)
-        if not matches or found is None or credential is None or found.environment != name.environment:
-            return None
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        known = self._known[digest] = _Known(consumer, credential, found, conf.prefix)
-        return known
+    def _introduce(self, exchange: Exchange) -> None:
+        headers, now = exchange.headers, now_ms()
+        headers[_TIER] = exchange.tier
+        headers[_TIME] = str(now)
+        headers[_REQUEST_ID] = exchange.rid
+        if exchange.environment is not None:
+            headers[_ENVIRONMENT] = exchange.environment
+        if self._secrets:
+            consumer, credential = exchange.consumer, exchange.credential
+            signed = identity.Identity(
+                time_ms=now,
+                request_id=exchange.rid,
+                method=exchange.request.method,
+                path=exchange.upstream_target.partition("?")[0],
+                organization="" if consumer is None else consumer.name,
+                key="" if credential is None else credential.id,
+                environment=exchange.environment or "",
+                group="" if consumer is None else consumer.group_id or "",
+                tier=exchange.tier,
+            )
+            headers[_SIGNATURE] = identity.sign(signed, self._secrets)
 
 
 def _invalid(exchange: Exchange) -> Refusal:
@@ -217,24 +243,36 @@ def _within(remote: str, networks: tuple[Network, ...]) -> bool:
     return any(one in network for network in networks for one in candidates if one.version == network.version)
 
 
-def _take_key(exchange: Exchange, query_parameter: str | None) -> str | None:
+def _take_key(exchange: Exchange, query_parameter: str | None) -> _Sent:
     """Return the first key sent, every place where one may stand being emptied for the upstream."""
     headers = exchange.headers
-    found: str | None = None
-    authorization = headers.popall(AUTHORIZATION, None)
+    found, tried = "", False
+    authorization = headers.get(AUTHORIZATION)
     if authorization is not None:
-        kept = []
-        for value in authorization:
-            scheme, _, token = value.strip().partition(" ")
-            if scheme.lower() == "bearer":
-                found = found or token.strip()
-            else:
-                kept.append(value)
-        for value in kept:
-            headers.add(AUTHORIZATION, value)
+        scheme, _, token = authorization.strip(_SPACE).partition(" ")
+        if scheme.lower() == "bearer":
+            del headers[AUTHORIZATION]
+            found, tried = token.strip(_SPACE), True
     for value in headers.popall(_X_API_KEY, ()):
-        found = found or value.strip()
+        found, tried = found or value.strip(_SPACE), True
     if query_parameter is not None:
-        in_query = take_from_query(exchange, query_parameter, remove=True)
-        found = found or in_query
-    return found or None
+        for value in _take_from_query(exchange, query_parameter):
+            found, tried = found or value, True
+    return _Sent(found or None, tried)
+
+
+def _take_from_query(exchange: Exchange, parameter: str) -> list[str]:
+    """Take a parameter out of the target that the upstream will see; return its values, decoded."""
+    path, mark, query = exchange.upstream_target.partition("?")
+    if not mark:
+        return []
+    values, kept = [], []
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if unquote_plus(name) == parameter:
+            values.append(unquote_plus(value))
+        else:
+            kept.append(part)
+    if values:
+        exchange.upstream_target = path + ("?" + "&".join(kept) if kept else "")
+    return values

@@ -8,31 +8,22 @@ same rule by which invoices are made.
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from farebox_contract import counters, problems
+from farebox_contract import counters
 from farebox_contract.billable import DEFAULT_RULE, RULES
 from farebox_contract.plugins import LIMIT, LIMIT_ON_CONSUMER, LIMIT_ON_GROUP, LIMIT_ON_ROUTE
-from farebox_gateway.edge.counters.base import Counters, CounterUnavailableError, Taken, Want
-from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge.counters.base import Counters, Want
+from farebox_gateway.edge.exchange import Exchange
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.farebox_terms import QUOTA, Prepared, WhenUnavailable, Window, take
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 if TYPE_CHECKING:
     from farebox_gateway.edge.config import Consumer, Group
 
-QUOTA: Final = "quota"
 _MOST_PREPARED: Final = 8
 _is_billable = RULES[DEFAULT_RULE]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """At most `requests` in each window of `seconds`."""
-
-    name: str
-    requests: int
-    seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +33,7 @@ class Terms:
     windows: tuple[Window, ...] | None
     quota: tuple[int, bool] | None
     """Units in a period, and whether more are refused."""
-    when_unavailable: Literal["open", "closed"] = "open"
+    when_unavailable: WhenUnavailable = "open"
     subscription: str | None = None
     periods: tuple[tuple[int, int], ...] = ()
 
@@ -65,9 +56,7 @@ class FareboxLimit(Plugin):
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Also refuse two limits of one name, which would share a counter, and periods without length."""
         merged = super().check(place, conf)
-        names = [limit["name"] for limit in merged.get("limits", ())]
-        if len(set(names)) != len(names):
-            raise InvalidError('property "limits" validation failed: two limits have the same name')
+        check_limits(merged)
         if any(period["start"] >= period["end"] for period in merged.get("periods", ())):
             raise InvalidError('property "periods" validation failed: a period must end after it starts')
         return merged
@@ -98,15 +87,7 @@ class FareboxLimit(Plugin):
             deal = consumer.memo = _Deal(consumer, exchange.group)
         exchange.subscription = deal.subscription
         prepared = deal.prepared(exchange)
-        if not prepared.wants:
-            return None
-        try:
-            taken = self._store.take(consumer.name, prepared.wants)
-        except CounterUnavailableError:
-            return _unavailable(exchange, deal)
-        if isinstance(taken, Taken):
-            return _decide(exchange, prepared, taken)
-        return _wait(exchange, deal, prepared, taken)
+        return take(self._store, consumer.name, exchange, prepared, deal.fallback)
 
     def log(self, exchange: Exchange, conf: Any) -> None:
         """Bring the quota to what is billable after all."""
@@ -118,6 +99,13 @@ class FareboxLimit(Plugin):
         difference = (exchange.units if billable else 0) - want.units
         if difference:
             self._store.settle(want, difference)
+
+
+def check_limits(conf: dict[str, Any]) -> None:
+    """Refuse two limits of one name. Raises `InvalidError`."""
+    names = [limit["name"] for limit in conf.get("limits", ())]
+    if len(set(names)) != len(names):
+        raise InvalidError('property "limits" validation failed: two limits have the same name')
 
 
 class _Deal:
@@ -132,14 +120,14 @@ class _Deal:
         windows = own_windows if own_windows is not None else (None if plan is None else plan.windows)
         self.group = group
         self.subscription = None if own is None else own.subscription
-        self.fallback = "open" if plan is None else plan.when_unavailable
+        self.fallback: WhenUnavailable = "open" if plan is None else plan.when_unavailable
         self.windows = tuple((consumer.name, one) for one in windows or ())
         quota = (own.quota if own is not None else None) or (plan.quota if plan is not None else None)
         self.periods = () if own is None or not own.subscription else own.periods
         self.quota = quota if self.periods else None
-        self._prepared: dict[tuple[int, bool], _Prepared] = {}
+        self._prepared: dict[tuple[int, bool], Prepared] = {}
 
-    def prepared(self, exchange: Exchange) -> "_Prepared":
+    def prepared(self, exchange: Exchange) -> Prepared:
         """Return what a request takes: the windows in the plan's order, then the quota."""
         now, kind = exchange.started_ms, (exchange.units, exchange.environment == "test")
         prepared = self._prepared.get(kind)
@@ -149,7 +137,7 @@ class _Deal:
             prepared = self._prepared[kind] = self._prepare(now, exchange.units, test=kind[1])
         return prepared
 
-    def _prepare(self, now: int, units: int, *, test: bool) -> "_Prepared":
+    def _prepare(self, now: int, units: int, *, test: bool) -> Prepared:
         wants = []
         for organization, window in self.windows:
             start, ends = counters.window_bounds(now, window.seconds)
@@ -161,49 +149,7 @@ class _Deal:
             start, ends = _period(self.periods, now)
             key = counters.quota_key(self.subscription or "", start)
             wants.append(Want(QUOTA, key, key, start, ends, granted if hard else None, units))
-        return _Prepared(wants, now)
-
-
-class _Prepared:
-    """What requests of one kind take until the next window or period begins, and the headers for it."""
-
-    __slots__ = ("_lines", "_policy", "quota", "since", "until", "wants")
-
-    def __init__(self, wants: list[Want], now: int) -> None:
-        self.wants = wants
-        self.since = max((want.start for want in wants), default=0)
-        # A quota's period that is over goes on, but a next one may have begun: look again every second.
-        self.until = min((want.ends if want.ends > now else now + 1000 for want in wants), default=now + 1000)
-        if self.since > now:
-            self.since = 0
-        self.quota = wants[-1] if wants and _is_quota(wants[-1]) else None
-        self._policy = ", ".join(
-            f'"{want.name}";q={want.limit};w={(want.ends - want.start) // 1000}'
-            for want in wants
-            if want.limit is not None
-        )
-        self._lines = [self._fixed(want) for want in wants]
-
-    def _fixed(self, want: Want) -> bytes:
-        reset = -(-want.ends // 1000)
-        return (
-            f"X-RateLimit-Limit: {want.limit}\r\nX-RateLimit-Reset: {reset}\r\n"
-            f'RateLimit-Policy: {self._policy}\r\nRateLimit: "{want.name}"'
-        ).encode()
-
-    def lines(self, index: int, left: int, now: int) -> bytes:
-        """Return the header lines that show one limit: the refused one, or the one nearest to its end."""
-        seconds = -(-(self.wants[index].ends - now) // 1000)
-        return b"%b;r=%d;t=%d\r\nX-RateLimit-Remaining: %d\r\n" % (
-            self._lines[index],
-            left,
-            max(0, seconds),
-            left,
-        )
-
-
-def _is_quota(want: Want) -> bool:
-    return want.key == want.slot
+        return Prepared(wants, now)
 
 
 def _period(periods: tuple[tuple[int, int], ...], now: int) -> tuple[int, int]:
@@ -216,64 +162,3 @@ def _period(periods: tuple[tuple[int, int], ...], now: int) -> tuple[int, int]:
         if period[0] <= now:
             current = period
     return current
-
-
-async def _wait(exchange: Exchange, deal: _Deal, prepared: _Prepared, taking: Awaitable[Taken]) -> Decision:
-    try:
-        taken = await taking
-    except CounterUnavailableError:
-        return _unavailable(exchange, deal)
-    return _decide(exchange, prepared, taken)
-
-
-def _decide(exchange: Exchange, prepared: _Prepared, taken: Taken) -> Decision:
-    if taken.refused is not None:
-        return _refuse(exchange, prepared, taken.refused, taken.used[0])
-    exchange.quota = prepared.quota
-    nearest, left = -1, 0
-    for index, want in enumerate(prepared.wants):
-        if want.limit is not None:
-            rest = want.limit - taken.used[index]
-            if nearest < 0 or rest < left:
-                nearest, left = index, rest
-    if nearest >= 0:
-        exchange.limit_lines = prepared.lines(nearest, max(0, left), exchange.started_ms)
-    return None
-
-
-def _refuse(exchange: Exchange, prepared: _Prepared, index: int, used: int) -> Refusal:
-    want = prepared.wants[index]
-    limit = want.limit or 0
-    retry = max(1, -(-(want.ends - exchange.started_ms) // 1000))
-    exchange.limit_lines = prepared.lines(index, max(0, limit - used), exchange.started_ms)
-    exchange.answer_headers[b"retry-after"] = (b"Retry-After", b"%d" % retry)
-    details = {
-        "limit": want.name,
-        "allowed": limit,
-        "retry_after": retry,
-        "reset": -(-want.ends // 1000),
-    }
-    if _is_quota(want):
-        return exchange.refuse(
-            429,
-            problems.QUOTA_EXCEEDED,
-            f"The quota of {limit} units of this billing period is used up.",
-            outcome="quota_exceeded",
-            details=details,
-        )
-    return exchange.refuse(
-        429,
-        problems.RATE_LIMITED,
-        f"The limit of {limit} requests ({want.name}) is reached. Try again in {retry} s.",
-        outcome="rate_limited",
-        details=details,
-    )
-
-
-def _unavailable(exchange: Exchange, deal: _Deal) -> Decision:
-    if deal.fallback == "open":
-        return None
-    exchange.answer_headers[b"retry-after"] = (b"Retry-After", b"1")
-    return exchange.refuse(
-        503, problems.LIMITS_UNAVAILABLE, "The limits of this plan cannot be checked now. Try again."
-    )

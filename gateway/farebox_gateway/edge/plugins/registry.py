@@ -34,7 +34,12 @@ async def load_plugins(settings: EdgeSettings, config: EdgeConfig) -> AsyncItera
         counters = await _open_counters(settings, stack)
         plugins: tuple[Plugin, ...] = (
             Cors(),
-            FareboxAuth(config.consumers.get, default_prefix=settings.key_prefix),
+            FareboxAuth(
+                config.consumers.get,
+                counters,
+                default_prefix=settings.key_prefix,
+                identity_secrets=settings.identity_secrets,
+            ),
             FareboxMeter(),
             KeyAuth(config.consumers.get),
             FareboxLimit(counters),
