@@ -141,6 +141,9 @@ ALREADY_ON_PLAN: Final = Problem(
 AMOUNT_TOO_LARGE: Final = Problem(
     "amount_too_large", 422, "The amount is beyond what an invoice may carry; ask for fewer units."
 )
+STILL_IN_USE: Final = Problem(
+    "still_in_use", 409, "Something still leads there; `details.used_by` names what. Lead it elsewhere first."
+)
 
 PROBLEMS: Final[Mapping[str, Problem]] = {
     value.code: value for value in list(globals().values()) if isinstance(value, Problem)
