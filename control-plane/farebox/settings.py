@@ -54,6 +54,13 @@ class Settings(BaseSettings):
     gateway_admin_url: str = Field(default="http://127.0.0.1:9180", description="The gateway's Admin API.")
     gateway_admin_key: SecretStr = Field(default=SecretStr(""))
     gateway_data_url: str = Field(default="http://127.0.0.1:9080", description="Where API consumers call.")
+    gateway_status_url: str = Field(
+        default="", description="Where the gateway's node says what it enforces; empty: it is not asked."
+    )
+    gateways_file: Path | None = Field(
+        default=None, description="YAML that names all gateways; the FAREBOX_GATEWAY_* above then mean nothing."
+    )
+    drift_seconds: float = Field(default=60.0, gt=0, description="How often each node is compared.")
     gateway_timeout_seconds: float = Field(default=5.0, gt=0)
     full_pass_seconds: float = Field(
         default=300.0, gt=0, description="How often all of a gateway is compared."
@@ -75,5 +82,9 @@ class Settings(BaseSettings):
         default="Farebox", description="The seller's name on invoices; numbers count per issuer."
     )
     invoice_ceiling_minor: int = Field(default=10_000_000_00, ge=1, description="A larger invoice is parked.")
+    invoice_line_ceiling: int = Field(default=200, ge=1, description="One with more lines is parked.")
+    account_daily_ceiling_minor: int = Field(
+        default=20_000_000_00, ge=1, description="More than this for one account in a day is parked."
+    )
 
     log_format: str = Field(default="json", pattern="^(json|console)$")

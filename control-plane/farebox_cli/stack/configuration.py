@@ -182,6 +182,7 @@ def variables(
         "FAREBOX_GATEWAY_ADMIN_URL": where.gateway_admin,
         "FAREBOX_GATEWAY_ADMIN_KEY": kept.gateway_admin,
         "FAREBOX_GATEWAY_DATA_URL": where.gateway,
+        "FAREBOX_GATEWAY_STATUS_URL": f"{where.gateway_admin}/farebox/node",
         "FAREBOX_NODE": "gw-1",
         "FAREBOX_USAGE_LOG": where.usage_log,
         "FAREBOX_USAGE_ARCHIVE": str(Path(where.usage_log).parent / "archive"),
