@@ -42,7 +42,7 @@ class AdminApi:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one call."""
-        refused = self._check_token(request)
+        refused = self.refuse(request)
         if refused is not None:
             return refused
         try:
@@ -55,7 +55,8 @@ class AdminApi:
             log.warning("admin write refused: %s", error)
             return _json(503, {"error_msg": f"the gateway's state cannot be written: {error}"})
 
-    def _check_token(self, request: web.Request) -> web.Response | None:
+    def refuse(self, request: web.Request) -> web.Response | None:
+        """Return why a call may not be made; nothing if its key is right."""
         given = request.headers.get("X-API-KEY") or request.query.get("api_key")
         if not given:
             return _denied("missing apikey")

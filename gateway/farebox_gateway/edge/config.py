@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from farebox_gateway.edge.health import HealthRegistry
 from farebox_gateway.edge.plugins.base import Place, Plugin, takes_part
 from farebox_gateway.edge.router import Router
 from farebox_gateway.edge.store import Change
-from farebox_gateway.edge.upstream import Upstream
+from farebox_gateway.edge.upstream import Timeouts, Upstream
 
 Step = tuple[Plugin, Any]
 _MERGED_CHAINS: Final = 512
@@ -73,6 +74,9 @@ class Route:
     priority: int
     websocket: bool
     upstream: Upstream | None
+    timeouts: Timeouts | None
+    """The route's own, over the upstream's."""
+    service_id: str | None
     chain: Chain
     chain_reading: Chain
     """The chain and the plugins that read the consumer by themselves, for consumers that bring them along."""
@@ -96,6 +100,8 @@ class EdgeConfig:
         self._router: Router | None = None
         self._no_route = _chain((), {})
         self._merged: dict[tuple[Route, Group | None, Consumer | None], Chain] = {}
+        self._upstreams: dict[tuple[str, str], tuple[dict[str, Any], Upstream]] = {}
+        self.health = HealthRegistry()
 
     def use(self, plugins: Mapping[str, Plugin]) -> None:
         """Take the plugins; they need this object to exist before them."""
@@ -109,6 +115,11 @@ class EdgeConfig:
         if self._router is None:
             self._router = self._build()
         return self._router.find(host, path, method)
+
+    def upstream(self, name: str) -> Upstream | None:
+        """Return an upstream by its id."""
+        value = self._raw["upstreams"].get(name)
+        return None if value is None else self._made("upstreams", name, value)
 
     @property
     def no_route(self) -> Chain:
@@ -238,6 +249,7 @@ class EdgeConfig:
         for name, value in self._raw["routes"].items():
             if value.get("status", 1) == 1:
                 routes.append(self._route(name, value, rules))
+        self._forget_upstreams()
         return Router(routes)
 
     def _route(self, name: str, value: dict[str, Any], rules: Sequence[Step]) -> Route:
@@ -251,21 +263,43 @@ class EdgeConfig:
             methods=frozenset(value["methods"]) if value.get("methods") else None,
             priority=value.get("priority", 0),
             websocket=value.get("enable_websocket", service.get("enable_websocket", False)),
-            upstream=self._upstream(value, service),
+            upstream=self._upstream(name, value, service),
+            timeouts=Timeouts.of(value["timeout"]) if "timeout" in value else None,
+            service_id=_text(value.get("service_id")),
             chain=_chain(rules, self._compiled(confs)),
             chain_reading=_chain(rules, self._compiled({**{name: {} for name in self._readers}, **confs})),
             confs=confs,
         )
 
-    def _upstream(self, route: dict[str, Any], service: dict[str, Any]) -> Upstream | None:
-        for owner in (route, service):
-            found = owner.get("upstream") or self._raw["upstreams"].get(_text(owner.get("upstream_id")) or "")
-            if found:
-                upstream = Upstream(found)
-                if "timeout" in route:
-                    upstream.set_timeout(route["timeout"])
-                return upstream
+    def _upstream(self, name: str, route: dict[str, Any], service: dict[str, Any]) -> Upstream | None:
+        for kind, owner_id, owner in (
+            ("routes", name, route),
+            ("services", _text(route.get("service_id")) or "", service),
+        ):
+            inline, reference = owner.get("upstream"), _text(owner.get("upstream_id"))
+            if inline:
+                return self._made(kind, owner_id, inline)
+            if reference is not None and (found := self.upstream(reference)) is not None:
+                return found
         return None
+
+    def _made(self, kind: str, name: str, value: dict[str, Any]) -> Upstream:
+        """Return the one object for an upstream; it lives as long as its configuration is unchanged."""
+        known = self._upstreams.get((kind, name))
+        if known is not None and known[0] is value:
+            return known[1]
+        made = Upstream(value, f"/apisix/{kind}/{name}", self.health)
+        self._upstreams[kind, name] = (value, made)
+        return made
+
+    def _forget_upstreams(self) -> None:
+        """Let go of upstreams that are configured no more, and stop watching their nodes."""
+        for kind, name in list(self._upstreams):
+            owner = self._raw[kind].get(name, {})
+            value = owner if kind == "upstreams" else owner.get("upstream")
+            if value is not self._upstreams[kind, name][0]:
+                del self._upstreams[kind, name]
+        self.health.retain(made.watched for _, made in self._upstreams.values() if made.watched is not None)
 
     def _global_rules(self) -> list[Step]:
         steps: list[Step] = []

@@ -22,9 +22,10 @@ from farebox_contract import problems
 from farebox_contract.usage_line import VERSION, UsageLine
 from farebox_gateway.edge import answer, request_text
 from farebox_gateway.edge.config import Chain, EdgeConfig, Route
-from farebox_gateway.edge.exchange import Exchange, Refusal, new_request_id, now_ms
+from farebox_gateway.edge.exchange import Refusal, new_request_id, now_ms
+from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Headers
-from farebox_gateway.edge.proxy import Proxy, write
+from farebox_gateway.edge.proxy import Proxy, filtered, write
 from farebox_gateway.edge.remote import Remote
 from farebox_gateway.edge.router import normalize
 from farebox_gateway.edge.settings import EdgeSettings
@@ -81,7 +82,7 @@ class DataPlane:
 
     # -- the steps
 
-    def _open(self, request: BaseRequest) -> Exchange:
+    def _open(self, request: BaseRequest) -> Passage:
         message_headers = request.headers
         target = request.raw_path
         host = message_headers.get(hdrs.HOST, "")
@@ -93,7 +94,7 @@ class DataPlane:
         remote = self._remote.of(request, headers)
         for spoofed in [name for name in headers if request_text.speaks_for_us(name)]:
             headers.popall(spoofed, None)
-        return Exchange(
+        return Passage(
             request=request,
             target=target,
             path=normalize(request_text.path_of(target)),
@@ -105,9 +106,10 @@ class DataPlane:
             received_before=received_before,
             headers=headers,
             upstream_target=target.partition("#")[0],
+            secure=request.secure,
         )
 
-    async def _decide(self, exchange: Exchange) -> Refusal | None:
+    async def _decide(self, exchange: Passage) -> Refusal | None:
         config = self._config
         route = exchange.route = config.find_route(
             request_text.hostname(exchange.host), exchange.path, exchange.request.method
@@ -134,7 +136,7 @@ class DataPlane:
                 return decision
         return None
 
-    def _take_consumer(self, exchange: Exchange, route: Route) -> Chain | Refusal:
+    def _take_consumer(self, exchange: Passage, route: Route) -> Chain | Refusal:
         """Return the chain for a request whose consumer is known, or why there is none."""
         consumer = exchange.consumer
         if consumer is not None and consumer.group_id:
@@ -153,7 +155,7 @@ class DataPlane:
         _name_consumer(exchange)
         return chain
 
-    def _rewrite_of_consumer(self, exchange: Exchange, before: Chain, merged: Chain) -> Refusal | None:
+    def _rewrite_of_consumer(self, exchange: Passage, before: Chain, merged: Chain) -> Refusal | None:
         """Run the rewrite phase of the plugins that came with the consumer, as APISIX does."""
         for plugin, conf in merged.rewrite:
             if plugin.name not in before.names:
@@ -162,30 +164,34 @@ class DataPlane:
                     return refusal
         return None
 
-    async def _forward(self, exchange: Exchange) -> web.StreamResponse:
+    async def _forward(self, exchange: Passage) -> web.StreamResponse:
         refusal = await self._proxy.forward(exchange, self)
         if refusal is not None:
             return await self._refuse(exchange, refusal)
         return self.sent(exchange)
 
-    async def _refuse(self, exchange: Exchange, refusal: Refusal) -> web.StreamResponse:
+    async def _refuse(self, exchange: Passage, refusal: Refusal) -> web.StreamResponse:
         request = exchange.request
         exchange.status = refusal.status
         exchange.outcome = refusal.outcome
         keep = self.keeps_alive(exchange) and not refusal.close and "Expect" not in request.headers
-        body = b"" if request.method == "HEAD" else refusal.body
-        length = (b"Content-Length", b"%d" % len(refusal.body))
-        data = (
-            self.head(exchange, answer.reason_of(refusal.status), [*refusal.headers, length], b"", keep=keep)
-            + body
-        )
+        body, headers = refusal.body, list(refusal.headers)
+        if exchange.chain is not None and exchange.chain.header_filter:
+            headers = self.filter_headers(exchange, [*headers, (b"Content-Length", b"%d" % len(body))])
+            headers = [row for row in headers if row[0].lower() != b"content-length"]
+            if exchange.body_filters:
+                body = filtered(exchange, body, last=True)
+        headers.append((b"Content-Length", b"%d" % len(body)))
+        data = self.head(exchange, answer.reason_of(exchange.status), headers, b"", keep=keep)
+        if request.method != "HEAD":
+            data += body
         exchange.sent += len(data)
         self.finish(exchange)
         write(request, data)
         await request.writer.drain()
         return self._sent[keep]
 
-    def _client_left(self, exchange: Exchange) -> None:
+    def _client_left(self, exchange: Passage) -> None:
         if exchange.logged:
             return
         exchange.outcome = "client_closed"
@@ -195,16 +201,16 @@ class DataPlane:
 
     # -- what the proxy needs
 
-    def keeps_alive(self, exchange: Exchange) -> bool:
+    def keeps_alive(self, exchange: Passage) -> bool:
         """Return whether the client's connection stays open after this answer."""
         return exchange.request.keep_alive and not self.draining
 
-    def sent(self, exchange: Exchange) -> web.StreamResponse:
+    def sent(self, exchange: Passage) -> web.StreamResponse:
         """Return what aiohttp wants to see after an answer."""
         return self._sent[self.keeps_alive(exchange) and not exchange.closes]
 
     def head(
-        self, exchange: Exchange, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
+        self, exchange: Passage, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
     ) -> bytes:
         """Return the head of an answer."""
         if not keep:
@@ -221,17 +227,15 @@ class DataPlane:
             framing=framing,
         )
 
-    def filter_headers(self, exchange: Exchange, headers: Headers) -> Headers:
-        """Let the plugins see and change the upstream's headers."""
-        route = exchange.route
-        if route is not None:
-            for plugin, conf in self._config.chain_for(
-                route, exchange.group, exchange.consumer
-            ).header_filter:
+    def filter_headers(self, exchange: Passage, headers: Headers) -> Headers:
+        """Let the plugins see and change the headers of the answer."""
+        chain = exchange.chain
+        if chain is not None:
+            for plugin, conf in chain.header_filter:
                 headers = plugin.header_filter(exchange, conf, headers)
         return headers
 
-    def finish(self, exchange: Exchange) -> None:
+    def finish(self, exchange: Passage) -> None:
         """Write the usage line; the next bytes to the client are the answer's last."""
         exchange.logged = True
         log = self._log
@@ -241,7 +245,7 @@ class DataPlane:
             for plugin, conf in exchange.chain.log:
                 plugin.log(exchange, conf)
 
-    def _line(self, exchange: Exchange, sequence: int) -> UsageLine:
+    def _line(self, exchange: Passage, sequence: int) -> UsageLine:
         request, route, group = exchange.request, exchange.route, exchange.group
         consumer, credential = exchange.consumer, exchange.credential
         protocol = request.protocol
@@ -280,7 +284,7 @@ class DataPlane:
         self, request: BaseRequest, error: BaseException | None, status: int
     ) -> web.StreamResponse:
         """Answer what is no request, or what we failed at, and write its line too."""
-        exchange = Exchange(
+        exchange = Passage(
             request=request,
             target="/",
             path="/",
@@ -352,7 +356,7 @@ class EdgeServer(web.Server):
         return self._make()
 
 
-def _name_consumer(exchange: Exchange) -> None:
+def _name_consumer(exchange: Passage) -> None:
     headers, consumer = exchange.headers, exchange.consumer
     if consumer is None:
         return

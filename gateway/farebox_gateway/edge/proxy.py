@@ -1,8 +1,10 @@
 """The upstream side of a request: bodies streamed both ways, failures told apart, nothing sent twice.
 
-A request is tried at another node only if no connection could be made, so nothing of it was sent. (On a
-kept-alive connection that the upstream closed meanwhile, aiohttp sends an idempotent request once more, as
-RFC 9112, section 9.3.1, allows.) This module knows upstreams and streams, and no plugins.
+A request is tried at another node if no connection could be made, so nothing of it was sent; an idempotent
+one also if the node broke off or was too slow before its answer began. It is never tried again once a byte of
+its body has been taken from the client, for that byte is gone. (On a kept-alive connection that the upstream
+closed meanwhile, aiohttp sends an idempotent request once more, as RFC 9112, section 9.3.1, allows.) This
+module knows upstreams and streams, and no plugins.
 """
 
 import asyncio
@@ -26,9 +28,12 @@ from yarl import URL
 
 from farebox_contract import problems
 from farebox_gateway.edge import answer
-from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge.exchange import Refusal
+from farebox_gateway.edge.health import Fault
+from farebox_gateway.edge.passage import Passage
+from farebox_gateway.edge.request_text import hostname
 from farebox_gateway.edge.tunnel import tunnel
-from farebox_gateway.edge.upstream import Node, Upstream
+from farebox_gateway.edge.upstream import Node, Timeouts, Upstream
 
 log = logging.getLogger(__name__)
 
@@ -38,23 +43,29 @@ if TYPE_CHECKING:
 _HOP_BY_HOP: Final = (*(istr(name.decode()) for name in sorted(answer.HOP_BY_HOP)), hdrs.EXPECT)
 _AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _NO_BODY: Final = frozenset({204, 304})
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+"""What nginx, and so APISIX, sends to the next server when it may have been received: not POST and PATCH."""
+
+
+class NoNodeError(ClientError):
+    """Every node was tried, or the time for trying is over."""
 
 
 class DataPlaneSide(Protocol):
     """What the proxy needs of its caller."""
 
-    def keeps_alive(self, exchange: Exchange) -> bool:
+    def keeps_alive(self, exchange: Passage) -> bool:
         """Whether the client's connection stays open."""
 
     def head(
-        self, exchange: Exchange, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
+        self, exchange: Passage, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
     ) -> bytes:
         """Make a head."""
 
-    def filter_headers(self, exchange: Exchange, headers: "Headers") -> "Headers":
-        """Let the plugins see the upstream's headers."""
+    def filter_headers(self, exchange: Passage, headers: "Headers") -> "Headers":
+        """Let the plugins see the answer's headers."""
 
-    def finish(self, exchange: Exchange) -> None:
+    def finish(self, exchange: Passage) -> None:
         """Write the usage line."""
 
 
@@ -77,11 +88,11 @@ class Proxy:
     def __init__(self, session: ClientSession) -> None:
         self._session = session
 
-    async def forward(self, exchange: Exchange, side: DataPlaneSide) -> Refusal | None:
+    async def forward(self, exchange: Passage, side: DataPlaneSide) -> Refusal | None:
         """Serve a request from its upstream; return a refusal if the client has not been answered."""
         request, route = exchange.request, exchange.route
-        upstream = None if route is None else route.upstream
-        if upstream is None:
+        upstream = exchange.split or (None if route is None else route.upstream)
+        if upstream is None or not upstream.nodes:
             return exchange.refuse(
                 503, problems.UPSTREAM_FAILED, "This route has no upstream.", outcome="upstream_error"
             )
@@ -112,36 +123,58 @@ class Proxy:
             response.close()
         return None
 
-    async def _send(self, exchange: Exchange, upstream: Upstream, upgrade: str | None) -> ClientResponse:
+    async def _send(self, exchange: Passage, upstream: Upstream, upgrade: str | None) -> ClientResponse:
         request = exchange.request
-        attempts = upstream.retries + 1
+        own = None if exchange.route is None else exchange.route.timeouts
+        timeouts = own or upstream.timeouts
+        tries = upstream.retries + 1
+        began = time.monotonic()
+        tried: list[Node] = []
         while True:
-            attempts -= 1
-            node = upstream.next()
+            node = upstream.pick(exchange, tried)
             if node is None:
-                raise ClientError("every node of the upstream has weight 0")
+                raise NoNodeError("every node of the upstream was tried")
+            fault: Fault
+            at = time.monotonic()
             try:
-                return await self._request(exchange, upstream, node, upgrade, request)
-            except (ClientConnectorError, ConnectionTimeoutError):
-                if attempts <= 0:
-                    raise
+                response = await self._request(exchange, upstream, node, timeouts, upgrade)
+            except (TimeoutError, ClientError, OSError) as error:
+                unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError)
+                fault = "timeout_failure" if isinstance(error, TimeoutError) else "tcp_failure"
+                again, failure = unsent or request.method in _IDEMPOTENT, error
+            except BaseException:
+                upstream.through(node, status=None, fault=None, seconds=None)
+                raise
+            else:
+                upstream.through(node, status=response.status, fault=None, seconds=time.monotonic() - at)
+                return response
+            ours = exchange.stuck or request.content.exception() is not None
+            upstream.through(node, status=None, fault=None if ours else fault, seconds=None)
+            tries -= 1
+            if ours or tries <= 0 or not again or exchange.body_taken:
+                raise failure
+            if upstream.retry_seconds and time.monotonic() - began > upstream.retry_seconds:
+                raise NoNodeError("the time for trying other nodes is over") from failure
+            tried.append(node)
 
     async def _request(
-        self, exchange: Exchange, upstream: Upstream, node: Node, upgrade: str | None, request: BaseRequest
+        self, exchange: Passage, upstream: Upstream, node: Node, timeouts: Timeouts, upgrade: str | None
     ) -> ClientResponse:
-        headers = exchange.headers
-        headers[hdrs.HOST] = exchange.upstream_host or upstream.host_for(node, exchange.host)
+        request, headers = exchange.request, exchange.headers
+        host = headers[hdrs.HOST] = exchange.upstream_host or upstream.host_for(node, exchange.host)
         return await self._session.request(
             request.method,
             URL(node.base + exchange.upstream_target, encoded=True),
             headers=headers,
-            data=_body(exchange, upstream.send_seconds) if request.body_exists else None,
+            data=_body(exchange, timeouts.send_seconds) if request.body_exists else None,
             allow_redirects=False,
-            timeout=upstream.timeout,
+            timeout=timeouts.client,
             read_until_eof=upgrade is None,
+            ssl=upstream.verify if upstream.secure else True,
+            server_hostname=hostname(host) if upstream.secure else None,
         )
 
-    async def _tunnel(self, exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> None:
+    async def _tunnel(self, exchange: Passage, response: ClientResponse, side: DataPlaneSide) -> None:
         exchange.closes = True
         headers = list(response.raw_headers)
         upgrade = next((value for name, value in headers if name.lower() == b"upgrade"), b"websocket")
@@ -155,14 +188,17 @@ class Proxy:
             side.finish(exchange)
 
 
-async def _relay(exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> None:
+async def _relay(exchange: Passage, response: ClientResponse, side: DataPlaneSide) -> None:
     """Send the answer on as it comes; the line goes before its last bytes."""
     request, content = exchange.request, response.content
     data, chunked = _answer_head(exchange, response, side)
+    filters = exchange.body_filters if request.method != "HEAD" else ()
     try:
         chunk = b"" if content.at_eof() else content.read_nowait()
         while True:
             last = content.at_eof()
+            if filters:
+                chunk = filtered(exchange, chunk, last=last)
             if chunked:
                 data += _chunk(chunk, last=last)
             else:
@@ -187,14 +223,18 @@ async def _relay(exchange: Exchange, response: ClientResponse, side: DataPlaneSi
         raise ConnectionResetError("the upstream broke off in its answer") from error
 
 
-def _answer_head(exchange: Exchange, response: ClientResponse, side: DataPlaneSide) -> tuple[bytes, bool]:
+def _answer_head(exchange: Passage, response: ClientResponse, side: DataPlaneSide) -> tuple[bytes, bool]:
     """Return the head of the answer, and whether its body goes in chunks."""
     request = exchange.request
     headers = side.filter_headers(exchange, list(response.raw_headers))
     keep = side.keeps_alive(exchange)
     chunked = False
     empty = request.method == "HEAD" or response.status in _NO_BODY
-    framed = hdrs.CONTENT_LENGTH in response.headers and hdrs.TRANSFER_ENCODING not in response.headers
+    framed = (
+        not exchange.resized
+        and hdrs.CONTENT_LENGTH in response.headers
+        and hdrs.TRANSFER_ENCODING not in response.headers
+    )
     if not empty and not framed:
         headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
         chunked = request.version >= (1, 1)
@@ -202,8 +242,23 @@ def _answer_head(exchange: Exchange, response: ClientResponse, side: DataPlaneSi
             keep = False
             exchange.closes = True
     framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-    reason = (response.reason or "").encode("latin-1", "replace")
+    unchanged = exchange.status == response.status
+    reason = (
+        (response.reason or "").encode("latin-1", "replace")
+        if unchanged
+        else answer.reason_of(exchange.status)
+    )
     return side.head(exchange, reason, headers, framing, keep=keep), chunked
+
+
+def filtered(exchange: Passage, data: bytes, *, last: bool) -> bytes:
+    """Return a piece of the answer's body as the plugins let it go on."""
+    for one in exchange.body_filters:
+        if data:
+            data = one.feed(data)
+        if last:
+            data += one.finish()
+    return data
 
 
 def _chunk(data: bytes, *, last: bool) -> bytes:
@@ -219,7 +274,7 @@ def write(request: BaseRequest, data: bytes) -> None:
     transport.write(data)
 
 
-def _prepare_headers(exchange: Exchange) -> str | None:
+def _prepare_headers(exchange: Passage) -> str | None:
     """Take hop-by-hop headers out; return the protocol of an upgrade that the route allows."""
     headers, route = exchange.headers, exchange.route
     upgrade = None
@@ -239,7 +294,7 @@ def _prepare_headers(exchange: Exchange) -> str | None:
     return upgrade
 
 
-async def _body(exchange: Exchange, send_seconds: float) -> AsyncIterator[bytes]:
+async def _body(exchange: Passage, send_seconds: float) -> AsyncIterator[bytes]:
     """Yield the request's body as it comes; an upstream that takes nothing for too long is given up."""
     content = exchange.request.content
     loop = asyncio.get_running_loop()
@@ -251,6 +306,7 @@ async def _body(exchange: Exchange, send_seconds: float) -> AsyncIterator[bytes]
             sender.cancel()
 
     while chunk := await content.readany():
+        exchange.body_taken = True
         stuck = loop.call_later(send_seconds, give_up)
         try:
             yield chunk
@@ -258,7 +314,7 @@ async def _body(exchange: Exchange, send_seconds: float) -> AsyncIterator[bytes]
             stuck.cancel()
 
 
-def _failed(exchange: Exchange, error: Exception) -> Refusal:
+def _failed(exchange: Passage, error: Exception) -> Refusal:
     broken = exchange.request.content.exception()
     if broken is not None:
         return exchange.refuse(400, "bad_request", "The body of this request is not valid HTTP.", close=True)
@@ -274,7 +330,7 @@ def _failed(exchange: Exchange, error: Exception) -> Refusal:
     )
 
 
-def _timed_out(exchange: Exchange) -> Refusal:
+def _timed_out(exchange: Passage) -> Refusal:
     return exchange.refuse(
         504,
         problems.UPSTREAM_TIMEOUT,

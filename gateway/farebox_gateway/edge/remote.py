@@ -55,7 +55,7 @@ class Remote:
         local = request.protocol.sockname
         headers[_REAL_IP] = client
         headers[_FOR] = ", ".join((*chain, peer)) if chain else peer
-        headers[_PROTO] = proto or "http"
+        headers[_PROTO] = proto or ("https" if request.secure else "http")
         headers[_HOST] = host or request.headers.get(HOST) or ""
         headers[_PORT] = port or (str(local[1]) if isinstance(local, tuple) else "80")
         return client

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from farebox_gateway.edge.kinds import Kind
+from farebox_gateway.edge.kinds import Kind, check_upstream
 from farebox_gateway.edge.plugins.base import Place, Plugin
 from farebox_gateway.edge.schema import InvalidError
 from farebox_gateway.edge.store import Change, Path, Store
@@ -210,6 +210,12 @@ class Resources:
             kind.schema.check(value)
         except InvalidError as error:
             raise _refused(str(error), invalid=True) from None
+        try:
+            upstream = value if kind.plural == "upstreams" else value.get("upstream")
+            if upstream:
+                check_upstream(upstream)
+        except InvalidError as error:
+            raise _refused(str(error)) from None
         if kind.plural == "credentials" and self.store.get(path[:2]) is None:
             raise RefusedError(404, {"error_msg": "consumer not found"})
         if "plugins" in value:

@@ -58,6 +58,7 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         loaded = await stack.enter_async_context(load_plugins(settings, config))
         plugins = loaded.plugins
         config.use(plugins)
+        stack.callback(config.health.stop)
         held = HeldForms()
 
         def changed(changes: Sequence[Change]) -> None:
@@ -78,7 +79,10 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         await stack.enter_async_context(held.following(store))
         await resources.expire()
         admin_app = _admin_app(
-            settings, resources, lambda: _status(settings, store, usage_log, loaded.counters, boot)
+            settings,
+            resources,
+            lambda: _status(settings, store, usage_log, loaded.counters, boot),
+            config.health.states,
         )
         stream = Stream(
             settings.node,
@@ -131,10 +135,14 @@ async def _drain(listener: asyncio.Server, server: EdgeServer, data_plane: DataP
 
 
 def _admin_app(
-    settings: EdgeSettings, resources: Resources, status: Callable[[], dict[str, Any]]
+    settings: EdgeSettings,
+    resources: Resources,
+    status: Callable[[], dict[str, Any]],
+    health: Callable[[], list[dict[str, Any]]],
 ) -> web.Application:
     app = web.Application(client_max_size=0)
-    AdminApi(resources, admin_key=settings.admin_key, viewer_key=settings.viewer_key).add_to(app)
+    admin = AdminApi(resources, admin_key=settings.admin_key, viewer_key=settings.viewer_key)
+    admin.add_to(app)
 
     async def healthy(request: web.Request) -> web.Response:
         del request
@@ -144,6 +152,12 @@ def _admin_app(
         del request
         return web.Response(body=msgspec.json.encode(status()), content_type="application/json")
 
+    async def nodes(request: web.Request) -> web.Response:
+        return admin.refuse(request) or web.Response(
+            body=msgspec.json.encode(health()), content_type="application/json"
+        )
+
+    app.router.add_get("/v1/healthcheck", nodes)
     app.router.add_get("/status", healthy)
     app.router.add_get("/apisix/status", healthy)
     app.router.add_get("/farebox/status", introspect)

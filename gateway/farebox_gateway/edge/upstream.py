@@ -1,54 +1,129 @@
-"""Where a request goes: the nodes of an upstream, taken in turn by weight."""
+"""Where a request goes: an upstream's nodes by priority and health, its timeouts, and its Host header.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+Nodes of a lower priority are asked when all of the higher ones were tried. Nodes known to be unhealthy are
+left out, unless all of them are: then the knowledge is worth nothing and all are asked, as APISIX does.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from aiohttp import ClientTimeout
 
+from farebox_gateway.edge import variables
+from farebox_gateway.edge.balancing import PICKERS, ConsistentHash, Node, Picker
+from farebox_gateway.edge.health import Checker, Fault, HealthRegistry, Target
+
+if TYPE_CHECKING:
+    from farebox_gateway.edge.passage import Passage
+
+__all__ = ["Node", "Timeouts", "Upstream"]
+
 DEFAULT_SECONDS: Final = 60.0
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One server; `base` is scheme and authority, to which the request's target is appended."""
+class Timeouts:
+    """Seconds: to connect, between two writes, between two reads."""
 
-    authority: str
-    base: str
+    send_seconds: float
+    client: ClientTimeout
+
+    @classmethod
+    def of(cls, value: Mapping[str, float]) -> "Timeouts":
+        """Read `timeout` of a route or an upstream."""
+        return cls(
+            float(value.get("send", DEFAULT_SECONDS)),
+            ClientTimeout(
+                total=None,
+                connect=None,
+                sock_connect=value.get("connect", DEFAULT_SECONDS),
+                sock_read=value.get("read", DEFAULT_SECONDS),
+            ),
+        )
 
 
 class Upstream:
-    """Nodes with weights, timeouts, and which Host header they get."""
+    """Nodes and how they are asked."""
 
-    __slots__ = ("_cycle", "_host_from", "_turn", "host", "retries", "send_seconds", "timeout")
+    __slots__ = (
+        "_checker",
+        "_hash_on",
+        "_host_from",
+        "_key",
+        "_layers",
+        "_nodes",
+        "_seen_version",
+        "_type",
+        "host",
+        "retries",
+        "retry_seconds",
+        "secure",
+        "timeouts",
+        "verify",
+    )
 
-    def __init__(self, value: Mapping[str, Any]) -> None:
+    def __init__(
+        self, value: Mapping[str, Any], name: str = "", health: HealthRegistry | None = None
+    ) -> None:
         scheme = value.get("scheme", "http")
-        weighted = list(_nodes(value["nodes"], scheme))
-        self._cycle = _smooth([(node, weight) for node, weight in weighted if weight > 0])
-        self._turn = 0
+        self.secure = scheme == "https"
+        self.verify: bool = (value.get("tls") or {}).get("verify", False)
+        self._nodes = _nodes(value["nodes"], scheme)
+        self._type: str = value.get("type", "roundrobin")
+        self._hash_on: str = value.get("hash_on", "vars")
+        self._key: str = value.get("key", "")
         self._host_from: Literal["pass", "node", "rewrite"] = value.get("pass_host", "pass")
         self.host: str | None = value.get("upstream_host")
-        self.retries: int = value.get("retries", len(set(self._cycle)) - 1)
-        self.set_timeout(value.get("timeout", {}))
+        self.retries: int = value.get("retries", max(0, len(self._nodes) - 1))
+        self.retry_seconds: float = value.get("retry_timeout", 0)
+        self.timeouts = Timeouts.of(value.get("timeout") or {})
+        self._checker: Checker | None = None
+        if health is not None and value.get("checks") and len(self._nodes) > 1:
+            self._checker = health.obtain(name, value["checks"], _targets(self._nodes, value))
+        self._seen_version = -1
+        self._layers: tuple[Picker, ...] = ()
+        self._lay_out()
 
-    def set_timeout(self, timeout: Mapping[str, float]) -> None:
-        """Take the timeouts in seconds: `connect`, `send` between two writes, `read` between two reads."""
-        self.send_seconds = float(timeout.get("send", DEFAULT_SECONDS))
-        self.timeout = ClientTimeout(
-            total=None,
-            connect=None,
-            sock_connect=timeout.get("connect", DEFAULT_SECONDS),
-            sock_read=timeout.get("read", DEFAULT_SECONDS),
-        )
+    def pick(self, passage: "Passage | None" = None, tried: Collection[Node] = ()) -> Node | None:
+        """Return a node for a request; none if every one was tried.
 
-    def next(self) -> Node | None:
-        """Return the node whose turn it is; none if no node has weight."""
-        cycle = self._cycle
-        if not cycle:
-            return None
-        self._turn = turn = (self._turn + 1) % len(cycle)
-        return cycle[turn]
+        As in APISIX a single node is asked whatever its weight, and again at a retry.
+        """
+        nodes = self._nodes
+        if len(nodes) == 1:
+            return nodes[0]
+        checker = self._checker
+        if checker is not None and checker.version != self._seen_version:
+            self._lay_out()
+        for layer in self._layers:
+            node = layer.pick(lambda: self._hash_key(passage), tried)
+            if node is not None:
+                return node
+        return None
+
+    def through(self, node: Node, *, status: int | None, fault: Fault | None, seconds: float | None) -> None:
+        """Learn how a node did with a request: its status, or how it failed, and how long it took."""
+        if self._type in {"least_conn", "ewma"}:
+            for layer in self._layers:
+                layer.release(node, seconds)
+        checker = self._checker
+        if checker is not None:
+            if fault is not None:
+                checker.failed(node.key, fault)
+            elif status is not None:
+                checker.answered(node.key, status)
+
+    @property
+    def watched(self) -> str | None:
+        """The name of this upstream's checker."""
+        return None if self._checker is None else self._checker.name
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """All nodes."""
+        return self._nodes
 
     def host_for(self, node: Node, requested: str) -> str:
         """Return the Host header for a node."""
@@ -58,41 +133,67 @@ class Upstream:
             return self.host
         return requested
 
+    def _lay_out(self) -> None:
+        checker, nodes = self._checker, self._nodes
+        if checker is not None:
+            self._seen_version = checker.version
+            up = [node for node in nodes if checker.is_up(node.key)]
+            nodes = up or nodes
+        if not any(node.weight for node in nodes):
+            nodes = [replace(node, weight=1) for node in nodes]
+        make: Callable[[Sequence[Node]], Picker] = PICKERS.get(self._type, ConsistentHash)
+        priorities = sorted({node.priority for node in nodes}, reverse=True)
+        self._layers = tuple(
+            make([node for node in nodes if node.priority == priority]) for priority in priorities
+        )
 
-def _nodes(nodes: Any, scheme: str) -> list[tuple[Node, int]]:
-    default = 443 if scheme == "https" else 80
-    found = []
+    def _hash_key(self, passage: "Passage | None") -> str:
+        if passage is None:
+            return ""
+        found: str | None
+        if self._hash_on == "consumer":
+            found = variables.value("consumer_name", passage)
+        elif self._hash_on == "header":
+            found = variables.value(f"http_{self._key}", passage)
+        elif self._hash_on == "cookie":
+            found = variables.value(f"cookie_{self._key}", passage)
+        elif self._hash_on == "vars_combinations":
+            text, resolved = variables.fill(self._key, passage)
+            found = text if resolved else None
+        else:
+            found = variables.value(self._key, passage)
+        return passage.remote if found is None else found
+
+
+def _nodes(nodes: Any, scheme: str) -> list[Node]:
+    default = _PORTS.get(scheme, 80)
     if isinstance(nodes, Mapping):
-        rows = [(name, weight) for name, weight in nodes.items()]
+        rows = [(*_parted(name, default), weight, 0) for name, weight in nodes.items()]
     else:
-        rows = [(f"{_bracketed(row['host'])}:{row.get('port', default)}", row["weight"]) for row in nodes]
-    for name, weight in rows:
-        authority = name if _has_port(name) else f"{_bracketed(name)}:{default}"
-        found.append((Node(authority, f"{scheme}://{authority}"), weight))
+        rows = [
+            (row["host"], row.get("port", default), row["weight"], row.get("priority", 0)) for row in nodes
+        ]
+    found = []
+    for name, port, weight, priority in rows:
+        host = name.removeprefix("[").removesuffix("]")
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        found.append(Node(authority, f"{scheme}://{authority}", host, port, weight, priority))
     return found
 
 
-def _has_port(name: str) -> bool:
+def _parted(name: str, default: int) -> tuple[str, int]:
     host, colon, port = name.rpartition(":")
-    return bool(colon) and port.isdigit() and (":" not in host or host.endswith("]"))
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+        return host, int(port)
+    return name, default
 
 
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host and not host.startswith("[") else host
-
-
-def _smooth(weighted: list[tuple[Node, int]]) -> list[Node]:
-    """Return one round of nginx's smooth weighted round-robin, at most a thousand turns long."""
-    total = sum(weight for _, weight in weighted)
-    if total > 1000:
-        weighted = [(node, max(1, round(weight * 1000 / total))) for node, weight in weighted]
-        total = sum(weight for _, weight in weighted)
-    current = [0] * len(weighted)
-    cycle = []
-    for _ in range(total):
-        for index, (_, weight) in enumerate(weighted):
-            current[index] += weight
-        best = max(range(len(weighted)), key=current.__getitem__)
-        current[best] -= total
-        cycle.append(weighted[best][0])
-    return cycle
+def _targets(nodes: Sequence[Node], value: Mapping[str, Any]) -> dict[str, Target]:
+    active = value["checks"].get("active") or {}
+    rewritten = value.get("upstream_host") if value.get("pass_host") == "rewrite" else None
+    return {
+        node.key: Target(
+            node.host, active.get("port", node.port), rewritten or active.get("host") or node.host
+        )
+        for node in nodes
+    }

@@ -1,8 +1,8 @@
 """The shape of a plugin: a schema per place, a priority, and the phases of APISIX that it takes part in.
 
 `rewrite` runs before the consumer is known (authentication itself is a rewrite), `access` after it,
-`header_filter` when the answer's head is known, `log` after the answer. Of several plugins the higher
-priority runs first.
+`header_filter` when the answer's head is known, be it the upstream's or a refusal's, `log` after the answer.
+Of several plugins the higher priority runs first.
 """
 
 from collections.abc import Awaitable, Mapping
@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import unquote_plus
 
 from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 Place = Literal["route", "consumer_group", "consumer", "credential"]
@@ -60,22 +61,22 @@ class Plugin:
         del place
         return conf
 
-    def rewrite(self, exchange: Exchange, conf: Any) -> Decision:
+    def rewrite(self, exchange: Passage, conf: Any) -> Decision:
         """Look at the request before the consumer is known."""
         del exchange, conf
         return None
 
-    def access(self, exchange: Exchange, conf: Any) -> Decision | Awaitable[Decision]:
+    def access(self, exchange: Passage, conf: Any) -> Decision | Awaitable[Decision]:
         """Decide on the request; the consumer, if any, is known."""
         del exchange, conf
         return None
 
-    def header_filter(self, exchange: Exchange, conf: Any, headers: Headers) -> Headers:
+    def header_filter(self, exchange: Passage, conf: Any, headers: Headers) -> Headers:
         """Return the upstream's headers as the client may see them."""
         del exchange, conf
         return headers
 
-    def log(self, exchange: Exchange, conf: Any) -> None:
+    def log(self, exchange: Passage, conf: Any) -> None:
         """Take note of the answer; the usage line has been written."""
         del exchange, conf
 
