@@ -50,6 +50,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "plan": Entry(f"{_COMMANDS}.accounts:plan", PEOPLE, "The plans on offer, and publishing a new version."),
     "clock": Entry(f"{_COMMANDS}.accounts:clock", PEOPLE, "The test clock of an organization in test mode."),
     "migrate": Entry(f"{_COMMANDS}.migrate:migrate", INSTALLATION, "Bring the database schema up to date."),
+    "health": Entry(f"{_COMMANDS}.health:health", INSTALLATION, "Whether one process does its work."),
     "doctor": Entry(
         f"{_COMMANDS}.doctor:doctor", INSTALLATION, "Say what is wrong here, and what to do about it."
     ),

@@ -13,6 +13,12 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 _TRY: Final = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))"
+_IS_HELD: Final = """
+    SELECT EXISTS (
+        SELECT FROM pg_locks, (SELECT hashtextextended($1, 0) AS key) wanted
+        WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+          AND (classid::bigint << 32 | objid::bigint) = wanted.key)
+"""
 _KEEPALIVE: Final = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 
 
@@ -49,6 +55,15 @@ async def try_lock(url: str, name: str, *, patience: float = 5.0) -> AsyncIterat
     try:
         held = await connection.fetchval(_TRY, name)
         yield HeldLock(connection, name, patience=patience) if held else None
+    finally:
+        await hang_up(connection, patience=patience)
+
+
+async def is_held(url: str, name: str, *, patience: float = 5.0) -> bool:
+    """Tell whether anybody holds the lock; takes nothing."""
+    connection = await connect(url, application="farebox health", patience=patience)
+    try:
+        return bool(await connection.fetchval(_IS_HELD, name))
     finally:
         await hang_up(connection, patience=patience)
 
