@@ -86,8 +86,8 @@ class Gateway:
     async def written(self, session: ClientSession) -> None:
         """Wait until the lines of all that was answered are in the log.
 
-        Ours are there before the answer's end. nginx writes a line after the answer, a worker's in their order:
-        once the line of a later request is there, so are those before it (of one worker).
+        Ours are there before the answer's end. nginx writes a line after the answer, a worker's in their
+        order: once the line of a later request is there, so are those before it (of one worker).
         """
         if not self.foreign:
             return

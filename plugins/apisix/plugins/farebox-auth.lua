@@ -1,15 +1,17 @@
--- `farebox-auth`: who sends this request, from the key's own text and one direct look-up.
+-- `farebox-auth`: who sends this request, and what the upstream is told about it.
 --
 -- The check of the key is verified before any look-up, the digest is compared in constant time, and every refusal
 -- of a key that is not valid reads the same, so that nothing can be learnt by trying. No index over consumers is
--- used, so a change of one key costs the same among ten and among a hundred thousand.
+-- used, so a change of one key costs the same among ten and among a hundred thousand. Who sends no key at all may be
+-- let in by the route's tiers; who sends a wrong one never is.
 
 local core           = require("apisix.core")
 local consumer_group = require("apisix.consumer_group")
 local plugin         = require("apisix.plugin")
 local addresses      = require("apisix.plugins.farebox.addresses")
-local digest         = require("apisix.plugins.farebox.digest")
-local keys           = require("apisix.plugins.farebox.keys")
+local attach         = require("apisix.plugins.farebox.attach")
+local identity       = require("apisix.plugins.farebox.identity")
+local lookup         = require("apisix.plugins.farebox.lookup")
 local mask           = require("apisix.plugins.farebox.mask")
 local modules        = require("apisix.plugins.farebox.modules")
 local problems       = require("apisix.plugins.farebox.problems")
@@ -17,15 +19,19 @@ local request        = require("apisix.plugins.farebox.request")
 local request_key    = require("apisix.plugins.farebox.request_key")
 local schemas        = require("apisix.plugins.farebox.schemas").auth
 local scopes         = require("apisix.plugins.farebox.scopes")
+local taking         = require("apisix.plugins.farebox.taking")
+local terms          = require("apisix.plugins.farebox.terms")
+local tiers          = require("apisix.plugins.farebox.tiers")
 
 local ngx         = ngx
 local get_headers = ngx.req.get_headers
 local set_header  = ngx.req.set_header
 local pairs       = pairs
 local ipairs      = ipairs
+local floor       = math.floor
+local type        = type
 
 local plugin_name       = "farebox-auth"
-local limit_name        = "farebox-limit"
 local CHALLENGE         = 'Bearer realm="api"'
 local INVALID_CHALLENGE = 'Bearer realm="api", error="invalid_token"'
 
@@ -39,14 +45,31 @@ local _M = {
 }
 
 
+local secrets = {}
+
+
+local function check_route(conf)
+    local ok, err = core.schema.check(schemas.route, conf)
+    for _, tier in pairs(ok and conf.tiers or {}) do
+        if ok and tier.limits then
+            ok, err = terms.check(tier)
+        end
+    end
+    return ok, err
+end
+
+
 -- On a consumer and on its credentials APISIX checks by the same schema type; `state` tells them apart.
 function _M.check_schema(conf, schema_type)
     if schema_type ~= core.schema.TYPE_CONSUMER then
-        return core.schema.check(schemas.route, conf)
+        return check_route(conf)
     end
     local ok, err = core.schema.check(conf.state ~= nil and schemas.consumer or schemas.credential, conf)
     if not ok then
         return false, err
+    end
+    if (conf.organization == nil) ~= (conf.key == nil) then
+        return false, 'properties "organization" and "key" go together'
     end
     for _, cidr in ipairs(conf.cidrs or {}) do
         ok, err = addresses.network(cidr)
@@ -63,6 +86,23 @@ function _M.check_schema(conf, schema_type)
 end
 
 
+-- A secret that cannot be used signs nothing: upstreams that check then refuse, rather than a plugin that does not
+-- load letting everybody in.
+function _M.init()
+    local attr = plugin.plugin_attr(plugin_name)
+    local given, err = attr and attr.identity_secrets or "", nil
+    if type(given) == "string" then
+        given, err = identity.read_secrets(given)
+    else
+        given, err = nil, "a secret must hold a letter"
+    end
+    if not given then
+        core.log.error("farebox-auth: nothing is signed for upstreams: ", err)
+    end
+    secrets = given or {}
+end
+
+
 function _M.destroy()
     modules.forget()
 end
@@ -74,32 +114,38 @@ local function default_prefix()
 end
 
 
+-- The key in a request, if any, every place where one may stand being emptied for the upstream; and whether there
+-- was such a place, even an empty one.
 local function take_key(conf, ctx, headers)
-    local found
+    local found, tried
     local authorization = headers["authorization"]
     if authorization then
         local token, bearer, kept = request_key.from_authorization(authorization)
         if bearer then
             core.request.set_header(ctx, "Authorization", #kept > 0 and kept or nil)
         end
-        found = token
+        found, tried = token, bearer
     end
     local header = headers["x-api-key"]
     if header then
         core.request.set_header(ctx, "X-API-Key", nil)
-        found = found or request_key.from_header(header)
+        found, tried = found or request_key.from_header(header), true
     end
     if conf.query_parameter and ctx.var.args then
         local token, rest, texts = request_key.from_query(ctx.var.args, conf.query_parameter)
         if texts then
             mask.query(ctx, texts)
+            local query = rest ~= "" and "?" .. rest or ""
             core.request.set_uri_args(ctx, rest)
             ctx.var.args = rest
-            ctx.var.request_uri = ctx.var.uri .. (rest ~= "" and "?" .. rest or "")
+            ctx.var.request_uri = ctx.var.uri .. query
+            -- nginx would send its own reading of the path once the query was changed.
+            ctx.var.upstream_uri = request.upstream_path(ctx) .. query
+            tried = true
         end
         found = found or token
     end
-    return found
+    return found, tried
 end
 
 
@@ -148,44 +194,18 @@ local function authorize(ctx, consumer, conf)
 end
 
 
-local function brings_more(plugins)
-    for name in pairs(plugins or {}) do
-        if name ~= plugin_name and name ~= limit_name then
-            return true
-        end
-    end
-    return false
-end
-
-
--- Makes the consumer known to APISIX. APISIX merges the plugins of consumer and group into a copy of the route,
--- which costs a deep copy for each request past 512 consumers. Ours read them by themselves, so unless there are
--- others to merge, or the route lacks `farebox-limit`, APISIX learns of the consumer only after it would merge
--- (in `access`).
-local function attach(ctx, consumer, group, key)
-    local value = consumer.value
-    local known = {
-        id = value.id, username = value.username, consumer_name = value.id, credential_id = key,
-        group_id = value.group_id, labels = value.labels, desc = value.desc, plugins = value.plugins,
-        custom_id = value.labels and value.labels.custom_id, modifiedIndex = consumer.modifiedIndex,
-    }
-    ctx.consumer_name = value.id
-    ctx.consumer_group_id = value.group_id
-    ctx.consumer_ver = consumer.modifiedIndex
-    local on_route = ctx.matched_route.value.plugins
-    if not on_route[limit_name] or brings_more(value.plugins) or group and brings_more(group.value.plugins) then
-        ctx.consumer = known
+-- Lets in who sends no key, if the route has a tier for it.
+local function without_key(conf, ctx, record, headers)
+    local polite, anonymous = conf.tiers and conf.tiers.polite, conf.tiers and conf.tiers.anonymous
+    local agent = polite and headers["user-agent"]
+    local contact = agent and tiers.contact(type(agent) == "table" and agent[1] or agent)
+    if contact then
+        record.tier, record.contact = "polite", contact
+    elseif anonymous then
+        record.tier = "anonymous"
     else
-        ctx.farebox.consumer = known
-    end
-    -- Not by `core.request`: what the client sent of these is gone, so there is nothing in its caches to correct.
-    set_header("X-Consumer-Username", value.username)
-    set_header("X-Credential-Identifier", key)
-    if value.group_id then
-        set_header("X-Consumer-Group-Id", value.group_id)
-    end
-    if known.custom_id then
-        set_header("X-Consumer-Custom-Id", known.custom_id)
+        return unauthorized(ctx, problems.MISSING_KEY,
+            "Send your API key as `Authorization: Bearer <key>` or in the X-API-Key header.", CHALLENGE)
     end
 end
 
@@ -194,28 +214,26 @@ function _M.rewrite(conf, ctx)
     local record = request.of(ctx)
     local headers = get_headers(0)
     request.strip_identity(ctx, headers)
-    local text = take_key(conf, ctx, headers)
+    if type(headers["authorization"]) == "table" then
+        return request.refuse(ctx, 400, nil, problems.body(problems.BAD_REQUEST,
+            "This is not a valid HTTP request.", ngx.var.request_id))
+    end
+    local text, tried = take_key(conf, ctx, headers)
     if not text then
-        return unauthorized(ctx, problems.MISSING_KEY,
-            "Send your API key as `Authorization: Bearer <key>` or in the X-API-Key header.", CHALLENGE)
+        return without_key(tried and {} or conf, ctx, record, headers)
     end
-    local organization, key, environment = keys.parse(text, conf.key_prefix or default_prefix())
-    if not organization then
+    local found, consumer, organization, key = lookup.find(text, conf.key_prefix or default_prefix())
+    if not found then
+        if consumer then
+            return unavailable(ctx, "The gateway is starting. Try again.")
+        end
         return invalid(ctx)
     end
-    local consumer = request.consumer(organization)
-    local credential = consumer and request.consumer(organization .. "/credentials/" .. key)
-    if not consumer and not request.knows_consumers() then
-        return unavailable(ctx, "The gateway is starting. Try again.")
-    end
-    local found = credential and credential.value.plugins and credential.value.plugins[plugin_name]
-    local matches = digest.equal(digest.sha256(text), found and found.digest or digest.NOBODY)
-    if not matches or found.environment ~= environment
-        or found.expires_at and request.started() >= found.expires_at
-    then
+    if found.expires_at and request.started() >= found.expires_at then
         return invalid(ctx)
     end
-    record.organization, record.key, record.environment = organization, key, environment
+    record.organization, record.key, record.environment = organization, key, found.environment
+    record.tier = "keyed"
     local status, body = authorize(ctx, consumer, found)
     if status then
         return status, body
@@ -228,13 +246,55 @@ function _M.rewrite(conf, ctx)
         end
         record.group = group_id
     end
-    attach(ctx, consumer, group, key)
+    attach.consumer(ctx, consumer, group, key)
 end
 
 
-function _M.access(_, ctx)
-    if ctx.farebox.consumer then
-        ctx.consumer = ctx.farebox.consumer
+-- Tells the upstream who calls. What the client sent under these names is gone.
+local function introduce(ctx, record)
+    local now, id = floor(ngx.now() * 1000 + 0.5), ngx.var.request_id
+    set_header("X-Farebox-Tier", record.tier)
+    set_header("X-Farebox-Time", ("%.0f"):format(now))
+    set_header("X-Farebox-Request-Id", id)
+    if record.environment then
+        set_header("X-Farebox-Environment", record.environment)
+    end
+    if #secrets > 0 then
+        set_header("X-Farebox-Signature", identity.sign({
+            time = now, request_id = id, method = ngx.req.get_method(), path = request.upstream_path(ctx),
+            organization = record.organization, key = record.key, environment = record.environment,
+            group = record.group, tier = record.tier,
+        }, secrets))
+    end
+end
+
+
+-- Now every plugin has rewritten what the upstream will see. Who has no key is counted here, because a route need
+-- not have `farebox-limit`.
+function _M.access(conf, ctx)
+    local record = request.of(ctx)
+    if record.consumer then
+        ctx.consumer = record.consumer
+    end
+    if not record.tier then
+        return
+    end
+    introduce(ctx, record)
+    local tier = conf.tiers and conf.tiers[record.tier]
+    if tier then
+        local address = tiers.address_name(ctx.var.remote_addr)
+        local contact = record.contact and tiers.contact_name(record.contact)
+        local now = request.started()
+        local wants = terms.tier_wants(ctx.route_id, tier.limits, contact, address, now)
+        return taking.take(ctx, ctx.route_id .. ":" .. record.tier .. ":" .. address, wants,
+                           tier.without_counter, now)
+    end
+end
+
+
+function _M.header_filter(_, ctx)
+    if ctx.farebox and ctx.farebox.tier ~= "keyed" then
+        taking.show(ctx)
     end
 end
 

@@ -11,9 +11,9 @@ local plugin         = require("apisix.plugin")
 local billable       = require("apisix.plugins.farebox.billable").served_v1
 local counters       = require("apisix.plugins.farebox.counters")
 local modules        = require("apisix.plugins.farebox.modules")
-local problems       = require("apisix.plugins.farebox.problems")
 local request        = require("apisix.plugins.farebox.request")
 local schemas        = require("apisix.plugins.farebox.schemas").limit
+local taking         = require("apisix.plugins.farebox.taking")
 local terms          = require("apisix.plugins.farebox.terms")
 
 local ngx    = ngx
@@ -52,12 +52,9 @@ function _M.check_schema(conf, schema_type)
     if not ok then
         return false, err
     end
-    local names = {}
-    for _, limit in ipairs(conf.limits or {}) do
-        if names[limit.name] then
-            return false, 'property "limits" validation failed: two limits have the same name'
-        end
-        names[limit.name] = true
+    ok, err = terms.check(conf)
+    if not ok then
+        return false, err
     end
     for _, period in ipairs(conf.periods or {}) do
         if period.start >= period["end"] then
@@ -84,33 +81,6 @@ function _M.destroy()
 end
 
 
-local function without_counters(ctx, plan)
-    if not plan or plan.without_counter ~= "closed" then
-        return
-    end
-    ngx.header["Retry-After"] = "1"
-    return request.refuse(ctx, 503, nil, problems.body(problems.LIMITS_UNAVAILABLE,
-        "The limits of this plan cannot be checked now. Try again.", ngx.var.request_id))
-end
-
-
-local function refuse(ctx, record, wants, want, used, now)
-    local retry
-    record.limit_headers, retry = terms.show_refused(wants, want, used, now)
-    local details = {
-        limit = want.name, allowed = want.limit, retry_after = retry, reset = math.ceil(want.ends / 1000),
-    }
-    if want.is_quota then
-        return request.refuse(ctx, 429, "quota_exceeded", problems.body(problems.QUOTA_EXCEEDED,
-            ("The quota of %.0f units of this billing period is used up."):format(want.limit),
-            ngx.var.request_id, details))
-    end
-    return request.refuse(ctx, 429, "rate_limited", problems.body(problems.RATE_LIMITED,
-        ("The limit of %.0f requests (%s) is reached. Try again in %.0f s."):format(want.limit, want.name, retry),
-        ngx.var.request_id, details))
-end
-
-
 local function conf_of(item)
     return item and item.value.plugins and item.value.plugins[plugin_name]
 end
@@ -129,38 +99,12 @@ function _M.access(_, ctx)
     end
     local now = request.started()
     local wants = terms.wants(organization, own, plan, record.environment, record.units, now)
-    if #wants == 0 then
-        return
-    end
-    local refused, used = store:take(organization, wants)
-    if refused then
-        return refuse(ctx, record, wants, wants[refused], used, now)
-    end
-    if not used then
-        return without_counters(ctx, plan)
-    end
-    record.limit_headers = terms.show_taken(wants, used, now)
-    local last = wants[#wants]
-    if last.is_quota then
-        record.quota = last
-    end
+    return taking.take(ctx, organization, wants, plan and plan.without_counter, now)
 end
 
 
 function _M.header_filter(_, ctx)
-    local shown = ctx.farebox and ctx.farebox.limit_headers
-    if not shown then
-        return
-    end
-    local header = ngx.header
-    header["X-RateLimit-Limit"] = shown.limit
-    header["X-RateLimit-Remaining"] = shown.remaining
-    header["X-RateLimit-Reset"] = shown.reset
-    header["RateLimit"] = shown.rate_limit
-    header["RateLimit-Policy"] = shown.policy
-    if shown.retry_after then
-        header["Retry-After"] = shown.retry_after
-    end
+    taking.show(ctx)
 end
 
 

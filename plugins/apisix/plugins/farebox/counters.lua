@@ -12,6 +12,8 @@ local DICT = "farebox-counters"
 
 local _M = {}
 
+local opened
+
 
 -- A store that is never there: what then holds is each plan's choice.
 local function unavailable(reason)
@@ -26,9 +28,7 @@ local function unavailable(reason)
 end
 
 
--- `attr`: `redis_url` (absent or empty: local counters), `redis_timeout` (seconds, 0.1), `lease_seconds` (2),
--- `require_generation` (true).
-function _M.open(attr)
+local function new(attr)
     local dict = ngx.shared[DICT]
     if not dict then
         return unavailable("config.yaml has no lua_shared_dict " .. DICT)
@@ -47,6 +47,20 @@ function _M.open(attr)
         lease_seconds = attr.lease_seconds or 2,
         longest_wait = 3 * timeout,
     })
+end
+
+
+-- `attr`: `redis_url` (absent or empty: local counters), `redis_timeout` (seconds, 0.1), `lease_seconds` (2),
+-- `require_generation` (true).
+function _M.open(attr)
+    opened = new(attr)
+    return opened
+end
+
+
+-- The store that `farebox-limit` has opened in this worker; nil if that plugin is not loaded.
+function _M.current()
+    return opened
 end
 
 

@@ -3,6 +3,7 @@
 local json = require("cjson.safe")
 
 local _M = {
+    BAD_REQUEST        = "bad_request",
     MISSING_KEY        = "missing_api_key",
     INVALID_KEY        = "invalid_api_key",
     KEY_NOT_ALLOWED    = "api_key_not_allowed",

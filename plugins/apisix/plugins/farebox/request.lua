@@ -5,13 +5,14 @@ local core    = require("apisix.core")
 local outcome = require("apisix.plugins.farebox.outcome")
 
 local ngx      = ngx
+local match    = string.match
 local pairs    = pairs
 
 local _M = {}
 
 
--- The record of a request: `organization`, `key`, `environment`, `group`, `subscription`, `refusal` (the outcome
--- of a refusal), `units`. All but `units` may be missing.
+-- The record of a request: `organization`, `key`, `environment`, `group`, `subscription`, `tier` and `contact` (of
+-- who was let in), `refusal` (the outcome of a refusal), `units`. All but `units` may be missing.
 function _M.of(ctx)
     local record = ctx.farebox
     if not record then
@@ -34,6 +35,16 @@ function _M.consumer(name)
     local consumers = core.config.fetch_created_obj("/consumers")
     local item = consumers and consumers:get(name)
     return item and item.value and item or nil
+end
+
+
+-- The path that the upstream will see, as it will stand on the wire; known once every plugin has rewritten it.
+function _M.upstream_path(ctx)
+    local target = ctx.var.upstream_uri
+    if not target or target == "" then
+        target = ctx.var.real_request_uri or ctx.var.request_uri
+    end
+    return match(target, "^[^?]*")
 end
 
 

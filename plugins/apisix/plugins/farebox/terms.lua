@@ -6,6 +6,7 @@
 
 local ceil   = math.ceil
 local format = string.format
+local ipairs = ipairs
 local max    = math.max
 
 local QUOTA_KEPT_MS  = 7 * 24 * 3600 * 1000
@@ -14,6 +15,19 @@ local WINDOW_KEPT_MS = 5000
 local policies = setmetatable({}, { __mode = "k" })
 
 local _M = { QUOTA = "quota" }
+
+
+-- Whether the limits in a configuration make sense together; else false and the reason.
+function _M.check(conf)
+    local names = {}
+    for _, limit in ipairs(conf.limits or {}) do
+        if names[limit.name] then
+            return false, 'property "limits" validation failed: two limits have the same name'
+        end
+        names[limit.name] = true
+    end
+    return true
+end
 
 
 -- The period of an instant: the last that has begun, and the first if none has. Past the end of the last known
@@ -64,6 +78,33 @@ function _M.wants(organization, own, plan, environment, units, now)
             start = period.start, ends = period["end"], kept = max(period["end"], now) + QUOTA_KEPT_MS,
             limit = quota.kind == "hard" and quota.units or nil, units = units, is_quota = true,
         }
+    end
+    return wants
+end
+
+
+local function tier_want(route, who, shown, one, now)
+    local start, ends = _M.window(now, one.window)
+    return {
+        name = shown, key = format("farebox:tier:%s:%s:%.0f:%s", route, one.name, start, who),
+        start = start, ends = ends, kept = max(ends, now) + WINDOW_KEPT_MS, limit = one.requests, units = 1,
+    }
+end
+
+
+-- What a request without a key takes, of the `limits` of its tier on its route. An anonymous caller is counted by
+-- address; a polite one by contact, and all contacts of one address together by the same numbers. `contact` and
+-- `address` are named as in counters; `contact` is nil of an anonymous caller.
+function _M.tier_wants(route, limits, contact, address, now)
+    local wants = {}
+    for i = 1, #limits do
+        local one = limits[i]
+        if contact then
+            wants[#wants + 1] = tier_want(route, "contact:" .. contact, one.name, one, now)
+            wants[#wants + 1] = tier_want(route, "polite:" .. address, one.name .. "-address", one, now)
+        else
+            wants[#wants + 1] = tier_want(route, "anonymous:" .. address, one.name, one, now)
+        end
     end
     return wants
 end
