@@ -87,4 +87,21 @@ class Settings(BaseSettings):
         default=20_000_000_00, ge=1, description="More than this for one account in a day is parked."
     )
 
+    stripe_secret_key: SecretStr = Field(default=SecretStr(""), description="Without it Stripe is off.")
+    stripe_publishable_key: str = Field(default="", description="Goes to browsers, for Elements.")
+    stripe_webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="Signs Stripe's webhooks; several, by commas, while it is rotated."
+    )
+    stripe_api_url: str = "https://api.stripe.com"
+    paystack_secret_key: SecretStr = Field(default=SecretStr(""), description="Without it Paystack is off.")
+    paystack_api_url: str = "https://api.paystack.co"
+    payment_provider: str = Field(
+        default="stripe", pattern="^(stripe|paystack)$", description="Collects where the currency names none."
+    )
+    payment_providers: dict[str, str] = Field(
+        default={"NGN": "paystack", "GHS": "paystack", "KES": "paystack", "ZAR": "paystack"},
+        description="Which provider collects a currency.",
+    )
+    payment_timeout_seconds: float = Field(default=20.0, gt=0, description="One request to a provider.")
+
     log_format: str = Field(default="json", pattern="^(json|console)$")

@@ -1,0 +1,1 @@
+"""Money that arrives: charges, refunds, disputes, and what the providers tell us of them."""
