@@ -36,6 +36,8 @@ KEY_CREATED: Final = Job("key.created")
 """Payload: `key`, its public id. A key was issued; its organization is told."""
 KEY_LEAKED: Final = Job("key.leaked")
 """Payload: `key`, its public id. A key was reported as leaked and is revoked; its organization is told."""
+INVOICE_ISSUED: Final = Job("invoice.issued")
+"""Payload: `invoice`, its id (`inv_…`). An invoice that asks for money, or gives some back, was finalized."""
 
 
 class OutboxRow(Base):

@@ -7,9 +7,13 @@ from sqlalchemy import select
 from tests.support.api_client import Person
 
 from farebox import ids
+from farebox.billing_details.model import BillingProfile
+from farebox.coupons.model import Coupon, CouponRedemption
+from farebox.credits import service as credits_
 from farebox.db import Database
 from farebox.gateways.model import Gateway, GatewayOrganization
-from farebox.invoices.model import Invoice, InvoiceLine
+from farebox.invoices.model import Invoice, InvoiceLine, InvoiceTax, PeriodRecheck
+from farebox.money import Money
 from farebox.organizations.model import Membership, Organization, TestClockOffset
 from farebox.subscriptions.model import BillingPeriod, Subscription
 from farebox.usage.model import UsageDimension, UsageRollup, UsageStatement
@@ -131,9 +135,58 @@ async def invoice(worker: Database, organization: UUID, *, number: str, at: date
                 detail={},
             )
         )
+        session.add(
+            InvoiceTax(
+                id=ids.uuid7(),
+                organization_id=organization,
+                invoice_id=invoice_id,
+                position=1,
+                kind="exempt",
+                name="VAT",
+                country="DE",
+                rate=0,
+                inclusive=False,
+                base_minor=minor,
+                amount_minor=0,
+            )
+        )
         await session.flush()
         made.state, made.number, made.finalized_at = "finalized", number, at
     return ids.encode("inv", invoice_id)
+
+
+async def billing(worker: Database, organization: UUID, at: datetime) -> None:
+    """Give an organization billing details, a credit with its entry, a coupon, and a period to count
+    again."""
+    async with worker.transaction() as session:
+        period = await session.scalar(
+            select(BillingPeriod.id).where(BillingPeriod.organization_id == organization).limit(1)
+        )
+        coupon_id, code = ids.uuid7(), f"SAVE-{organization.hex[-12:]}"
+        session.add(BillingProfile(organization_id=organization, legal_name="Planted Ltd"))
+        session.add(PeriodRecheck(period_id=period, organization_id=organization))
+        session.add(Coupon(id=coupon_id, code=code, name="Planted", percent=10))
+        await credits_.grant(
+            session,
+            organization,
+            kind="prepaid",
+            amount=Money("USD", 100),
+            expires_at=None,
+            source="planted",
+            now=at,
+        )
+        await session.flush()
+        session.add(
+            CouponRedemption(
+                id=ids.uuid7(),
+                organization_id=organization,
+                coupon_id=coupon_id,
+                code=code,
+                name="Planted",
+                percent=10,
+                redeemed_at=at,
+            )
+        )
 
 
 async def clock_offset(worker: Database, organization: UUID, at: datetime) -> None:

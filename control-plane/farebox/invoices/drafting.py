@@ -20,10 +20,12 @@ from farebox.invoices.proof import instant
 from farebox.invoices.rating import ROUNDING, RatedLine, counts_units, rate
 from farebox.money import MINOR_DIGITS, Money
 from farebox.subscriptions.periods import BUCKET_SECONDS
+from farebox.taxes.levying import Levied
 from farebox.usage.nodes import NodeReport
 from farebox.usage.quantities import Count, Quantities
 
 SNAPSHOT_VERSION: Final = 1
+DEFAULT_TERMS_DAYS: Final = 14
 USAGE_CODE: Final = "usage"
 """The code of a correction line where the plan charges nothing by the unit."""
 
@@ -76,6 +78,7 @@ class Line:
     amount: Money
     detail: Mapping[str, Any]
     of_period: UUID | None = None
+    kind: str = "charge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +90,14 @@ class Draft:
     party: Party
     terms: tuple[Term, ...]
     lines: tuple[Line, ...]
+    subtotal: Money
+    taxes: tuple[Levied, ...]
+    tax: Money
     total: Money
     snapshot: Mapping[str, Any]
     billed: Mapping[UUID, int]
+    terms_days: int = DEFAULT_TERMS_DAYS
+    collection: str = "automatic"
 
     @property
     def term(self) -> Term:
@@ -144,7 +152,7 @@ def draft(
         "statement_digest": statement_digest.hex(),
     }
     terms = (term, *(each.term for each in changed))
-    return Draft(party, terms, tuple(lines), total, snapshot, billed)
+    return Draft(party, terms, tuple(lines), total, (), Money(term.currency, 0), total, snapshot, billed)
 
 
 def _rate(term: Term, units: int) -> tuple[RatedLine, ...]:
@@ -183,6 +191,7 @@ def _correction_lines(metered: Metered) -> Iterable[Line]:
             after.amount + -before.amount,
             detail | {"billed_minor": before.amount.minor, "minor": after.amount.minor},
             term.period_id,
+            "correction",
         )
     if not by_unit:
         yield Line(
@@ -192,6 +201,7 @@ def _correction_lines(metered: Metered) -> Iterable[Line]:
             Money(term.currency, 0),
             detail | {"billed_minor": 0, "minor": 0},
             term.period_id,
+            "correction",
         )
 
 

@@ -1,36 +1,41 @@
-"""The verbs of invoices: issue drafts, finalize one that was parked, show, list, export with its proof.
+"""The verbs of invoices: show, list, export with its proof; issue and finalize stand in `issuing`.
 
 Works in a tenant's transaction for reading (row security shows that tenant alone) and in the worker's for
 writing. Knows no usage: what an invoice says was drafted before (`farebox.invoices.drafting`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, insert, or_, select, text
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids, problems
-from farebox.invoices import numbers, proof, states
-from farebox.invoices.drafting import Draft
-from farebox.invoices.model import Invoice, InvoiceLine
+from farebox.invoices import proof
+from farebox.invoices.issuing import PAYMENT_TERM, Issued, finalize, issue
+from farebox.invoices.model import Invoice, InvoiceLine, InvoiceTax
 from farebox.invoices.rating import plain
 from farebox.money import Money
 from farebox.problems import Refusal
 from farebox.usage.model import UsageStatement
 
-PAYMENT_TERM: Final = timedelta(days=14)
-"""From issue to due. An invoice that asks for nothing is never due."""
-
-_FINALIZE: Final = text(
-    "UPDATE invoices i SET state = 'finalized', number = t.number, finalized_at = :now, "
-    "due_at = CASE WHEN i.total_minor > 0 THEN CAST(:due AS timestamptz) END "
-    "FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS text[])) AS t(id, number) WHERE i.id = t.id"
-)
+__all__ = [
+    "PAYMENT_TERM",
+    "InvoiceView",
+    "Issued",
+    "LineView",
+    "Page",
+    "TaxView",
+    "export",
+    "finalize",
+    "find",
+    "issue",
+    "page",
+    "show",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,25 @@ class LineView:
 
 
 @dataclass(frozen=True, slots=True)
+class TaxView:
+    """One tax of an invoice: `rate` per cent of `base`; `kind` `levied`, `reverse_charge` or `exempt`."""
+
+    kind: str
+    name: str
+    country: str
+    region: str
+    rate: Decimal
+    inclusive: bool
+    base: Money
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True)
 class InvoiceView:
-    """An invoice as it is shown. `lines` is empty in a list; `id` is `inv_…` in public."""
+    """An invoice as it is shown. `lines` and `taxes` are empty in a list; `id` is `inv_…` in public.
+    `credits`
+    were used when it was finalized, `credited` by credit notes; `open` is what is still asked for.
+    """
 
     id: UUID
     organization_id: UUID
@@ -67,7 +89,15 @@ class InvoiceView:
     due_at: datetime | None
     snapshot: dict[str, Any]
     statement_id: UUID
+    credits: Money
+    paid: Money
+    credited: Money
+    open: Money
+    collection: str
+    paid_at: datetime | None
+    disputed_at: datetime | None
     lines: tuple[LineView, ...] = ()
+    taxes: tuple[TaxView, ...] = ()
 
     @property
     def public_id(self) -> str:
@@ -83,64 +113,6 @@ class Page:
     after: UUID | None
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """What became of a draft: its id, its state, and its number unless it was parked."""
-
-    id: UUID
-    draft: Draft
-    state: states.State
-    number: str | None
-
-
-async def issue(
-    session: AsyncSession,
-    drafts: Sequence[Draft],
-    *,
-    issuer: str,
-    statement_id: UUID,
-    ceiling_minor: int,
-    now: datetime,
-) -> list[Issued]:
-    """Write the drafts and finalize each, but park those beyond the safety bound. Needs the worker's role.
-
-    Takes the numbers in this transaction, so a rollback takes them back. The unique key on subscription,
-    period start and kind refuses a second invoice (`IntegrityError`).
-    """
-    if not drafts:
-        return []
-    # Sorted, so that the ids of one millisecond follow the drafts' order too.
-    planned = [
-        (invoice_id, each, states.first_state(each.total.minor, ceiling_minor=ceiling_minor))
-        for invoice_id, each in zip(sorted(ids.uuid7() for _ in drafts), drafts, strict=True)
-    ]
-    await session.execute(
-        insert(Invoice),
-        [_invoice_row(invoice_id, each, issuer, statement_id, state) for invoice_id, each, state in planned],
-    )
-    rows = [row for invoice_id, each, _ in planned for row in _line_rows(invoice_id, each)]
-    await session.execute(insert(InvoiceLine), rows)
-    final = [invoice_id for invoice_id, _, state in planned if state == "finalized"]
-    numbered = await _finalize(session, final, issuer=issuer, now=now)
-    return [Issued(invoice_id, each, state, numbered.get(invoice_id)) for invoice_id, each, state in planned]
-
-
-async def finalize(session: AsyncSession, invoice_id: UUID, *, now: datetime) -> str:
-    """Finalize a parked invoice that a person has looked at; returns its number. Needs the worker's role.
-
-    Raises `TransitionError` if it is final already, `Refusal` if there is none.
-    """
-    row = (
-        await session.execute(
-            select(Invoice.state, Invoice.issuer).where(Invoice.id == invoice_id).with_for_update()
-        )
-    ).first()
-    if row is None:
-        raise Refusal(problems.NOT_FOUND, log=f"no invoice {invoice_id}")
-    states.after(states.FINALIZE, row.state)
-    return (await _finalize(session, [invoice_id], issuer=row.issuer, now=now))[invoice_id]
-
-
 async def show(session: AsyncSession, invoice_id: UUID) -> InvoiceView:
     """Return one invoice with its lines. Raises `Refusal` 404 if this session can see none."""
     invoice = await session.get(Invoice, invoice_id)
@@ -149,7 +121,14 @@ async def show(session: AsyncSession, invoice_id: UUID) -> InvoiceView:
     lines = await session.scalars(
         select(InvoiceLine).where(InvoiceLine.invoice_id == invoice_id).order_by(InvoiceLine.position)
     )
-    return _view(invoice, tuple(_line_view(line, invoice.currency) for line in lines))
+    taxes = await session.scalars(
+        select(InvoiceTax).where(InvoiceTax.invoice_id == invoice_id).order_by(InvoiceTax.position)
+    )
+    return _view(
+        invoice,
+        tuple(_line_view(line, invoice.currency) for line in lines),
+        tuple(_tax_view(tax, invoice.currency) for tax in taxes),
+    )
 
 
 async def find(session: AsyncSession, name: str) -> InvoiceView:
@@ -231,9 +210,23 @@ async def export(session: AsyncSession, invoice_id: UUID) -> dict[str, Any]:
                 }
                 for line in invoice.lines
             ],
+            "taxes": [
+                {
+                    "kind": tax.kind,
+                    "name": tax.name,
+                    "country": tax.country,
+                    "region": tax.region,
+                    "rate": plain(tax.rate),
+                    "inclusive": tax.inclusive,
+                    "base_minor": tax.base.minor,
+                    "amount_minor": tax.amount.minor,
+                }
+                for tax in invoice.taxes
+            ],
             "subtotal_minor": invoice.subtotal.minor,
             "tax_minor": invoice.tax.minor,
             "total_minor": invoice.total.minor,
+            "credits_minor": invoice.credits.minor,
             "finalized_at": None if invoice.finalized_at is None else proof.instant(invoice.finalized_at),
             "due_at": None if invoice.due_at is None else proof.instant(invoice.due_at),
             "basis": invoice.snapshot,
@@ -242,59 +235,7 @@ async def export(session: AsyncSession, invoice_id: UUID) -> dict[str, Any]:
     }
 
 
-async def _finalize(
-    session: AsyncSession, invoice_ids: Sequence[UUID], *, issuer: str, now: datetime
-) -> dict[UUID, str]:
-    if not invoice_ids:
-        return {}
-    taken = await numbers.take(session, issuer, len(invoice_ids))
-    await session.execute(
-        _FINALIZE, {"now": now, "due": now + PAYMENT_TERM, "ids": list(invoice_ids), "numbers": taken}
-    )
-    return dict(zip(invoice_ids, taken, strict=True))
-
-
-def _invoice_row(
-    invoice_id: UUID, each: Draft, issuer: str, statement_id: UUID, state: states.State
-) -> dict[str, Any]:
-    return {
-        "id": invoice_id,
-        "organization_id": each.party.id,
-        "subscription_id": each.term.subscription_id,
-        "period_id": each.term.period_id,
-        "state": "draft" if state == "finalized" else state,
-        "issuer": issuer,
-        "currency": each.total.currency,
-        "period_start": each.term.starts_at,
-        "period_end": each.term.ends_at,
-        "subtotal_minor": each.total.minor,
-        "tax_minor": 0,
-        "total_minor": each.total.minor,
-        "snapshot": dict(each.snapshot),
-        "statement_id": statement_id,
-    }
-
-
-def _line_rows(invoice_id: UUID, each: Draft) -> list[dict[str, Any]]:
-    return [
-        {
-            "id": ids.uuid7(),
-            "organization_id": each.party.id,
-            "invoice_id": invoice_id,
-            "position": position,
-            "kind": "charge" if line.of_period is None else "correction",
-            "charge_code": line.code,
-            "description": line.description,
-            "quantity": line.quantity,
-            "amount_minor": line.amount.minor,
-            "detail": dict(line.detail),
-            "of_period_id": line.of_period,
-        }
-        for position, line in enumerate(each.lines, start=1)
-    ]
-
-
-def _view(invoice: Invoice, lines: tuple[LineView, ...] = ()) -> InvoiceView:
+def _view(invoice: Invoice, lines: tuple[LineView, ...] = (), taxes: tuple[TaxView, ...] = ()) -> InvoiceView:
     return InvoiceView(
         id=invoice.id,
         organization_id=invoice.organization_id,
@@ -312,7 +253,15 @@ def _view(invoice: Invoice, lines: tuple[LineView, ...] = ()) -> InvoiceView:
         due_at=invoice.due_at,
         snapshot=invoice.snapshot,
         statement_id=invoice.statement_id,
+        credits=Money(invoice.currency, invoice.credits_minor),
+        paid=Money(invoice.currency, invoice.paid_minor),
+        credited=Money(invoice.currency, invoice.credited_minor),
+        open=Money(invoice.currency, invoice.open_minor or 0),
+        collection=invoice.collection,
+        paid_at=invoice.paid_at,
+        disputed_at=invoice.disputed_at,
         lines=lines,
+        taxes=taxes,
     )
 
 
@@ -326,4 +275,17 @@ def _line_view(line: InvoiceLine, currency: str) -> LineView:
         Money(currency, line.amount_minor),
         line.detail,
         line.of_period_id,
+    )
+
+
+def _tax_view(tax: InvoiceTax, currency: str) -> TaxView:
+    return TaxView(
+        tax.kind,
+        tax.name,
+        tax.country,
+        tax.region,
+        tax.rate,
+        tax.inclusive,
+        Money(currency, tax.base_minor),
+        Money(currency, tax.amount_minor),
     )

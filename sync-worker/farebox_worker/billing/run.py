@@ -22,6 +22,7 @@ from farebox.clock import Clock, OrganizationTime
 from farebox.db import Database
 from farebox.invoices import proof, service
 from farebox.invoices.drafting import Draft, Term, draft
+from farebox.invoices.states import Bounds
 from farebox.organizations import test_clock
 from farebox.settings import Settings
 from farebox.usage.model import UsageStatement
@@ -67,6 +68,14 @@ class _Context:
     settings: Settings
     clock: Clock
     until: datetime | None
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(
+            self.settings.invoice_ceiling_minor,
+            self.settings.invoice_line_ceiling,
+            self.settings.account_daily_ceiling_minor,
+        )
 
     @property
     def grace(self) -> timedelta:
@@ -240,7 +249,7 @@ async def _write(
             holding,
             issuer=context.settings.issuer,
             statement_id=statement.id,
-            ceiling_minor=context.settings.invoice_ceiling_minor,
+            bounds=context.bounds,
             now=now,
         )
         billed = {period: units for each in holding for period, units in each.billed.items()}

@@ -1,0 +1,1 @@
+"""Who buys and who sells: what stands in an invoice's head."""

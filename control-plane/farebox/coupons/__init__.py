@@ -1,0 +1,1 @@
+"""Coupons: discounts that lower what an invoice asks for, before tax."""

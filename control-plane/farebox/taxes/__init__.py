@@ -1,0 +1,1 @@
+"""Taxes: which are levied on an invoice, and what they come to."""
