@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientResponse
+from aiohttp.test_utils import TestServer
 from multidict import CIMultiDict
-from tests.gateway.harness import IDENTITY_SECRETS, raw_exchange, unique
+from tests.gateway.harness import IDENTITY_SECRETS, enforced, raw_exchange, unique
 from tests.plugins.accounts import Account, this_month
 
+from farebox.sandbox.upstream import create_app
 from farebox_contract import identity
 
 
@@ -114,6 +116,34 @@ async def test_any_path_is_signed_as_it_arrives(account: Account, path: str) -> 
     seen = account.upstream.seen[-1]
     assert _verify(seen, secret).organization == account.organization
     assert "k=" not in seen["target"]
+
+
+async def test_the_sample_upstream_refuses_what_did_not_come_through(account: Account) -> None:
+    """With the gateway's secret the sample API answers what came through it, and 403 to others."""
+    secret = _secret(account)
+    async with TestServer(create_app(identity_secrets=[secret])) as sample:
+        await account.admin.put(
+            f"/routes/{account.route}",
+            {
+                "uri": f"/{account.route}/*",
+                "plugins": {
+                    "farebox-auth": {},
+                    "proxy-rewrite": {"regex_uri": [f"^/{account.route}(/.*)$", "$1"]},
+                },
+                "upstream": {"nodes": {f"127.0.0.1:{sample.port}": 1}},
+            },
+        )
+        url = account.url.removesuffix("/x") + "/v1/messages/none"
+        answer = await enforced(lambda: account.get(url=url), lambda answer: answer.status == 404)
+        assert json.loads(await answer.text())["error"]["code"] == "not_found"
+        direct = str(sample.make_url("/v1/messages/none"))
+        stolen = {"X-Consumer-Username": account.organization, "X-Farebox-Tier": "keyed"}
+        for headers in ({}, stolen, {**stolen, "X-Farebox-Time": "1", "X-Farebox-Signature": "v1=00"}):
+            async with account.session.get(direct, headers=headers) as refused:
+                assert refused.status == 403
+                assert (await refused.json())["error"]["code"] == "not_from_the_gateway"
+        async with account.session.get(str(sample.make_url("/healthz"))) as healthy:
+            assert healthy.status == 200
 
 
 async def test_both_secrets_sign_while_they_change(account: Account) -> None:

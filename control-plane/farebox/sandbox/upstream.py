@@ -1,16 +1,21 @@
 """The API that the demo sells: messages. It shows what reaches an upstream, and what does not.
 
-Knows nothing of keys, plans or Farebox; it would run the same behind any gateway.
+Knows nothing of keys and plans; it would run the same behind any gateway. Given the gateway's identity
+secrets it answers only what the gateway signed, as an upstream that others could reach should.
 """
 
 import asyncio
 import json
 import re
+import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 from aiohttp import web
+
+from farebox_contract import identity
 
 Message = dict[str, Any]
 
@@ -22,14 +27,40 @@ _STATUS = re.compile(r"status:([45]\d\d)")
 _DELAY = re.compile(r"delay:(\d{1,5})")
 
 
-def create_app() -> web.Application:
-    """The application: two routes and a health check. Keeps the last 10,000 messages in memory."""
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
+def create_app(*, identity_secrets: Sequence[bytes] = ()) -> web.Application:
+    """The application: two routes and a health check. Keeps the last 10,000 messages in memory.
+
+    With `identity_secrets` every request but the health check must carry the gateway's signature, else 403.
+    """
+    middlewares = [_signed(identity_secrets)] if identity_secrets else []
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=middlewares)
     app[_MESSAGES] = OrderedDict()
     app.router.add_post("/v1/messages/send", send)
     app.router.add_get("/v1/messages/{id}", fetch)
     app.router.add_get("/healthz", health)
     return app
+
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def _signed(secrets: Sequence[bytes]) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path != "/healthz":
+            try:
+                identity.verify(
+                    request.headers,
+                    method=request.method,
+                    target=request.raw_path,
+                    secrets=secrets,
+                    now_ms=time.time_ns() // 1_000_000,
+                )
+            except identity.UnsignedError as error:
+                return _refuse(403, "not_from_the_gateway", str(error))
+        return await handler(request)
+
+    return check
 
 
 async def send(request: web.Request) -> web.Response:
