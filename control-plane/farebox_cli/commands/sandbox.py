@@ -13,7 +13,7 @@ from farebox_cli.output import say
 
 @click.group
 def sandbox() -> None:
-    """Stand-ins for the outside world on one machine: an API to sell and a mail server.
+    """Stand-ins for the outside world on one machine: an API to sell, a mail server, Stripe and Paystack.
 
     They are for trying Farebox out. None of them belongs on a machine that the world can reach.
     """
@@ -50,6 +50,55 @@ def mail(*, host: str, port: int, folder: Path) -> None:
             yield host, bound
 
     asyncio.run(_serve(running, "The mail sink listens at smtp://{}:{}"))
+
+
+@sandbox.command
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8095, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
+)
+@click.option(
+    "--folder",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where keys and state are kept.",
+)
+@click.option("--base-url", default="", help="How browsers reach it, where that is not http://HOST:PORT.")
+@click.option("--stripe-webhook-url", default="", help="Where Stripe's signed events go.")
+@click.option("--paystack-webhook-url", default="", help="Where Paystack's signed events go.")
+@click.option("--seed", default=None, help="The same seed and the same calls give the same ids.")
+def payments(
+    *,
+    host: str,
+    port: int,
+    folder: Path,
+    base_url: str,
+    stripe_webhook_url: str,
+    paystack_webhook_url: str,
+    seed: str | None,
+) -> None:
+    """Strict stand-ins for Stripe and Paystack, with their hosted pages, webhooks and faults to order."""
+    from farebox.sandbox.app import Options, running
+
+    options = Options(
+        folder=folder,
+        host=host,
+        port=port,
+        base_url=base_url,
+        stripe_webhook_url=stripe_webhook_url,
+        paystack_webhook_url=paystack_webhook_url,
+        seed=seed,
+    )
+
+    @asynccontextmanager
+    async def serving() -> AsyncIterator[tuple[str, int]]:
+        try:
+            async with running(options) as started:
+                yield host, started.port
+        except (OSError, ValueError) as error:
+            raise click.ClickException(f"The payments sandbox cannot start: {error}") from error
+
+    asyncio.run(_serve(serving, "The payments sandbox listens at http://{}:{}"))
 
 
 @asynccontextmanager

@@ -1,0 +1,31 @@
+"""Every endpoint of Stripe's API that the sandbox has: the router and the tests are made from this list."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from farebox.sandbox.stripe import (
+    charges,
+    customers,
+    disputes,
+    payment_intents,
+    payment_methods,
+    refunds,
+    setup_intents,
+    webhooks,
+)
+from farebox.sandbox.stripe.call import Call, Endpoint
+from farebox.sandbox.stripe.expanding import Virtual
+from farebox.sandbox.world import Obj
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    *customers.ENDPOINTS, *payment_methods.ENDPOINTS, *setup_intents.ENDPOINTS, *payment_intents.ENDPOINTS,
+    *charges.ENDPOINTS, *refunds.ENDPOINTS, *disputes.ENDPOINTS, *webhooks.ENDPOINTS,
+)  # fmt: skip
+
+
+def _refunds(call: Call, charge: Obj) -> Obj:
+    found = list(call.all_of("refund", charge=charge["id"]))
+    return {"object": "list", "data": found, "has_more": False, "url": f"/v1/charges/{charge['id']}/refunds"}
+
+
+VIRTUAL: Final[Mapping[tuple[str, str], Virtual]] = {("charge", "refunds"): _refunds}
