@@ -9,11 +9,12 @@ import json
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 from uuid import uuid4
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from farebox_contract import identity
 
@@ -41,12 +42,9 @@ def create_app(*, identity_secrets: Sequence[bytes] = ()) -> web.Application:
     return app
 
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _signed(secrets: Sequence[bytes]) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def _signed(secrets: Sequence[bytes]) -> Middleware:
     @web.middleware
-    async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path != "/healthz":
             try:
                 identity.verify(
