@@ -150,3 +150,12 @@ def test_secrets_that_are_refused(text: str) -> None:
         identity.read_secrets(text)
     assert identity.read_secrets(f" {'a' * 32} , {'b' * 32}") == SECRETS
     assert identity.read_secrets("") == ()
+
+
+def test_the_documented_example_runs() -> None:
+    """The example in docs/plugins.md accepts what it signed."""
+    text = (FOLDER.parents[1] / "docs/plugins.md").read_text()
+    example = text.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(example, "docs/plugins.md", "exec"), names)  # noqa: S102  # our own page
+    assert names["caller"] == names["sent"]
