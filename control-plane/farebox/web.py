@@ -82,6 +82,15 @@ def read_query(request: web.Request, model: type[Model]) -> Model:
     raise Refusal(problems.INVALID_REQUEST, details={"fields": [_field(item, model) for item in found]})
 
 
+def read_value(value: Any, model: type[Model]) -> Model:
+    """Read plain data, as from a file or a command, into the model. Raises `Refusal` 422."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=True, include_input=False)
+    raise Refusal(problems.INVALID_REQUEST, details={"fields": [_field(item, model) for item in found]})
+
+
 def invalid(name: str, problem: str) -> Refusal:
     """Return the refusal for one field; `problem` says what is wrong and what to do instead."""
     return Refusal(problems.INVALID_REQUEST, details={"fields": [{"field": name, "problem": problem}]})
@@ -95,15 +104,18 @@ def _place_only(reason: str) -> str:
 def _field(error: ErrorDetails, model: type[BaseModel]) -> dict[str, Any]:
     return {
         "field": ".".join(str(part) for part in error["loc"]) or "(body)",
-        "problem": _remedy(error, model),
+        "problem": remedy(error, model),
     }
 
 
-def _remedy(error: ErrorDetails, model: type[BaseModel]) -> str:
+def remedy(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """Say what is wrong with a field and what to do instead; never repeats the value."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         known = ", ".join(sorted(model.model_fields)) if len(error["loc"]) == 1 else ""
         return f"is not known; remove it{f' (known: {known})' if known else ' (no field is known here)'}"
+    if kind == "remedy":
+        return str(context["problem"])
     if kind == "string_pattern_mismatch":
         return _pattern_remedy(error["loc"], str(context.get("pattern")))
     text = _REMEDIES.get(kind)
