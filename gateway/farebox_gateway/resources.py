@@ -28,6 +28,8 @@ class Kind(StrEnum):
     ROUTE = "routes"
     CONSUMER = "consumers"
     CREDENTIAL = "credentials"
+    GLOBAL_RULE = "global_rules"
+    """Carries no labels, so no plan ever holds one: ours is known by its name."""
 
 
 WRITE_ORDER: Final = (

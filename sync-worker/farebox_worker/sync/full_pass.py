@@ -145,7 +145,7 @@ async def _act(
 ) -> None:
     """Count what was found, and repair what the scope covers."""
     suspects: list[UUID] = []
-    known = await _applied(reconciler, findings)
+    known = await _accepted(reconciler, findings)
     for finding in findings:
         facts = finding.organization
         for ref in finding.plan.foreign:
@@ -171,12 +171,12 @@ async def _act(
                 report.fail(outcome.name, outcome.error)
 
 
-async def _applied(reconciler: Reconciler, findings: Iterable[Finding]) -> dict[UUID, int]:
+async def _accepted(reconciler: Reconciler, findings: Iterable[Finding]) -> dict[UUID, int]:
     ids = [each.organization.id for each in findings if each.organization and not each.plan.settled]
     if not ids:
         return {}
     async with reconciler.database.transaction() as session:
-        return await progress.applied(session, reconciler.gateway_id, ids)
+        return await progress.accepted(session, reconciler.gateway_id, ids)
 
 
 def _drift(report: Report, made: Plan, *, known: bool) -> None:

@@ -19,21 +19,20 @@ import structlog
 from farebox.clock import Clock
 from farebox.db import Database
 from farebox_gateway.client import GatewayError, open_admin
-from farebox_gateway.resources import Kind, Ref
 from farebox_worker.advisory import HeldLock, LockLostError, try_lock
 from farebox_worker.listening import Bell
 from farebox_worker.supervision import backoff, every, keep, wait_for
-from farebox_worker.sync import full_pass, progress
+from farebox_worker.sync import full_pass, progress, proof, standing
 from farebox_worker.sync.fence import Fence
 from farebox_worker.sync.reconcile import Reconciler
 from farebox_worker.sync.survey import FIRST
 from farebox_worker.targets import Target
-from farebox_worker.translate import CANARY_ROUTE
 
 POLL_SECONDS: Final = 1.0
 STANDBY_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 1.0
+PULSE_SECONDS: Final = 60.0
 BATCH: Final = 200
 log = structlog.get_logger(__name__)
 
@@ -57,9 +56,10 @@ async def opened(
             )
         )
         async with database.transaction() as session:
+            await progress.register(session, target.code)
             state = await progress.gateway(session, target.code)
             if state is None:
-                raise LookupError(f"the table gateways has no {target.code!r}: run `farebox migrate`")
+                raise LookupError(f"the gateway {target.code!r} was removed this moment")
             before = await progress.take_over(session, state.id, writer)
         if before is not None:
             log.info("predecessor_waited_out", gateway=target.code, writer=before, seconds=target.timeout)
@@ -112,6 +112,7 @@ class Leader:
                     "changes": term.changes,
                     "sweep": term.sweep,
                     "passes": term.passes,
+                    "proofs": term.proofs,
                 }
                 running = [
                     tasks.create_task(keep(f"gateway {self.target.code}: {name}", term.guarded(part), over))
@@ -141,9 +142,9 @@ class _Term:
         self._reconciler = reconciler
         self._over = over
         self._suspicious = suspicious
-        self._canary_stands = False
         self._catalogue_failures = 0
         self._catalogue_not_before = 0.0
+        self._pulse_at = 0.0
         self.wake = bell.event()
 
     def guarded(self, part: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -186,7 +187,6 @@ class _Term:
 
     async def _catalogue(self, now: float) -> None:
         result = await self._reconciler.catalogue()
-        self._canary_stands = result.error is None
         if result.error is None:
             self._catalogue_failures, self._catalogue_not_before = 0, 0.0
             log.info("catalogue_applied", gateway=self._reconciler.target.code, revision=result.revision)
@@ -230,10 +230,11 @@ class _Term:
             state = await progress.gateway(session, reconciler.target.code)
         if request is not None:
             await self._on_request(request)
-        elif state is not None and (self._due(state) or await self._wiped()):
+        elif state is not None and (self._due(state) or await self._lost(state)):
             report = await full_pass.run(reconciler, stop=self._over)
             self._suspicious = not report.complete
-            self._canary_stands = report.catalogue_error is None
+            if report.complete:
+                await standing.pulse(reconciler)
         else:
             await wait_for(self._over, LOOK_SECONDS)
 
@@ -243,14 +244,21 @@ class _Term:
         interval = timedelta(seconds=self._reconciler.target.full_pass)
         return self._reconciler.clock.now() - state.last_full_pass_at >= interval
 
-    async def _wiped(self) -> bool:
-        """Tell whether the canary that stood at the gateway is gone."""
-        found = await self._reconciler.client.get(Ref(Kind.ROUTE, CANARY_ROUTE))
-        gone = found is None and self._canary_stands
-        self._canary_stands = found is not None
-        if gone:
-            log.warning("gateway_lost_its_state", gateway=self._reconciler.target.code)
-        return gone
+    async def _lost(self, state: progress.GatewayState) -> bool:
+        """Tell whether the gateway is not the one that we left: wiped, restored, replaced."""
+        said = await standing.lost(self._reconciler, state.marker)
+        if said is not None:
+            log.warning("gateway_lost_its_state", gateway=self._reconciler.target.code, what=said)
+            async with self._reconciler.database.transaction() as session:
+                await progress.unsettle_catalogue(session, self._reconciler.gateway_id)
+        elif asyncio.get_running_loop().time() >= self._pulse_at:
+            await standing.pulse(self._reconciler)
+            self._pulse_at = asyncio.get_running_loop().time() + PULSE_SECONDS
+        return said is not None
+
+    async def proofs(self) -> None:
+        """Ask the nodes for what they had not taken up when it was written."""
+        await every(POLL_SECONDS, self._over, lambda: proof.prove_waiting(self._reconciler, self._over))
 
     async def _on_request(self, request: progress.Request) -> None:
         """Run a pass that somebody waits for, and give him its report or the reason why there is none."""

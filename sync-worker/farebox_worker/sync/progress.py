@@ -5,7 +5,7 @@ the revisions decide. An outbox row is completed in the transaction that records
 only when every gateway has applied the newest one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -16,10 +16,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox.gateways.service import GATEWAY_PASS
+from farebox.ids import uuid7
 from farebox.outbox import GATEWAY_CATALOGUE, GATEWAY_SYNC
 
 _GATEWAY: Final = text(
-    "SELECT id, catalogue_revision, applied_catalogue_revision, last_full_pass_at FROM gateways "
+    "SELECT id, catalogue_revision, applied_catalogue_revision, last_full_pass_at, marker FROM gateways "
     "WHERE code = :code"
 )
 _TAKE_OVER: Final = text(
@@ -34,7 +35,7 @@ _CHANGED: Final = text(
         FROM outbox b JOIN organizations o ON o.id = b.organization_id
         LEFT JOIN gateway_organizations a ON a.gateway_id = :gateway AND a.organization_id = o.id
         WHERE b.done_at IS NULL AND b.available_at <= now() AND b.job = :job
-          AND COALESCE(a.applied_revision, 0) < o.edge_revision
+          AND COALESCE(a.accepted_revision, 0) < o.edge_revision
         ORDER BY b.available_at, b.id LIMIT :limit
     ) changed
     UNION
@@ -49,24 +50,63 @@ _LAGGING: Final = text(
     """
     SELECT o.id FROM organizations o
     LEFT JOIN gateway_organizations a ON a.gateway_id = :gateway AND a.organization_id = o.id
-    WHERE o.id > :after AND COALESCE(a.applied_revision, 0) < o.edge_revision
+    WHERE o.id > :after AND COALESCE(a.accepted_revision, 0) < o.edge_revision
       AND (a.next_attempt_at IS NULL OR a.next_attempt_at <= now())
     ORDER BY o.id LIMIT :limit
     """
 )
-_APPLIED: Final = text(
-    "SELECT organization_id, applied_revision FROM gateway_organizations "
+_ACCEPTED: Final = text(
+    "SELECT organization_id, accepted_revision FROM gateway_organizations "
     "WHERE gateway_id = :gateway AND organization_id = ANY(:ids)"
 )
 _RECORD: Final = text(
     """
-    INSERT INTO gateway_organizations (gateway_id, organization_id, applied_revision, applied_at)
-    SELECT :gateway, t.id, t.revision, now()
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:revisions AS bigint[])) AS t(id, revision)
+    INSERT INTO gateway_organizations (gateway_id, organization_id, accepted_revision, accepted_at,
+                                       applied_revision, applied_at, last_error)
+    SELECT :gateway, t.id, t.revision, now(), CASE WHEN t.waits IS NULL THEN t.revision ELSE 0 END,
+           CASE WHEN t.waits IS NULL THEN now() END, t.waits
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:revisions AS bigint[]), CAST(:waits AS text[]))
+         AS t(id, revision, waits)
     ON CONFLICT (gateway_id, organization_id) DO UPDATE
-    SET applied_revision = GREATEST(gateway_organizations.applied_revision, excluded.applied_revision),
-        applied_at = excluded.applied_at, attempts = 0, last_error = NULL, next_attempt_at = NULL
+    SET accepted_revision = GREATEST(gateway_organizations.accepted_revision, excluded.accepted_revision),
+        accepted_at = excluded.accepted_at,
+        applied_revision = GREATEST(gateway_organizations.applied_revision, excluded.applied_revision),
+        applied_at = COALESCE(excluded.applied_at, gateway_organizations.applied_at),
+        attempts = 0, last_error = excluded.last_error, next_attempt_at = NULL
     """
+)
+_UNPROVEN: Final = text(
+    """
+    SELECT o.id, o.public_id, a.accepted_revision, a.accepted_at,
+           ARRAY(SELECT k.public_id FROM api_keys k
+                 WHERE k.organization_id = o.id AND k.state <> 'active'
+                   AND k.edge_revision > a.applied_revision) AS gone
+    FROM gateway_organizations a JOIN organizations o ON o.id = a.organization_id
+    WHERE a.gateway_id = :gateway AND a.accepted_revision > a.applied_revision
+      AND a.accepted_revision = o.edge_revision AND a.organization_id > :after
+    ORDER BY a.organization_id LIMIT :limit
+    """
+)
+_PROVEN: Final = text(
+    """
+    UPDATE gateway_organizations a SET applied_revision = t.revision, applied_at = now(), last_error = NULL
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:revisions AS bigint[])) AS t(id, revision)
+    WHERE a.gateway_id = :gateway AND a.organization_id = t.id AND a.accepted_revision = t.revision
+      AND a.applied_revision < t.revision
+    """
+)
+_WAITS: Final = text(
+    """
+    UPDATE gateway_organizations a SET last_error = t.waits
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:waits AS text[])) AS t(id, waits)
+    WHERE a.gateway_id = :gateway AND a.organization_id = t.id AND a.attempts = 0
+      AND a.accepted_revision > a.applied_revision
+    """
+)
+_MARK: Final = text("UPDATE gateways SET marker = :marker WHERE id = :gateway")
+_REGISTER: Final = text(
+    "INSERT INTO gateways (id, code, catalogue_revision) SELECT :id, :code, "
+    "(SELECT COALESCE(max(catalogue_revision), 1) FROM gateways) ON CONFLICT (code) DO NOTHING"
 )
 _COMPLETE: Final = text(
     """
@@ -104,6 +144,7 @@ _COMPLETE_CATALOGUE: Final = text(
     "UPDATE outbox SET done_at = now(), last_error = NULL WHERE job = :job AND done_at IS NULL "
     "AND NOT EXISTS (SELECT FROM gateways WHERE applied_catalogue_revision < catalogue_revision)"
 )
+_UNSETTLE: Final = text("UPDATE gateways SET applied_catalogue_revision = 0 WHERE id = :gateway")
 _FULL_PASS: Final = text(
     "UPDATE gateways SET last_full_pass_at = now(), last_full_pass = :report WHERE id = :gateway"
 ).bindparams(bindparam("report", type_=JSONB))
@@ -126,6 +167,7 @@ class GatewayState:
     catalogue_revision: int
     applied_catalogue_revision: int
     last_full_pass_at: datetime | None
+    marker: str | None
 
     @property
     def catalogue_settled(self) -> bool:
@@ -135,13 +177,30 @@ class GatewayState:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one organization at one gateway: `revision` is enforced, or `error` says why not."""
+    """What came of one organization at one gateway: `error` says why the gateway does not have `revision`.
+
+    `waits` says which node has not been seen to enforce it; without it and without an error all do.
+    """
 
     organization: UUID
     name: str
     revision: int
     writes: int
     error: str | None = None
+    waits: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unproven:
+    """An organization whose `revision` the gateway took at `accepted_at`; `gone` are keys revoked since the
+    revision that all nodes enforce.
+    """
+
+    id: UUID
+    public_id: str
+    revision: int
+    accepted_at: datetime
+    gone: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +217,19 @@ async def gateway(session: AsyncSession, code: str) -> GatewayState | None:
     row = (await session.execute(_GATEWAY, {"code": code})).one_or_none()
     if row is None:
         return None
-    return GatewayState(row.id, row.catalogue_revision, row.applied_catalogue_revision, row.last_full_pass_at)
+    return GatewayState(
+        row.id, row.catalogue_revision, row.applied_catalogue_revision, row.last_full_pass_at, row.marker
+    )
+
+
+async def register(session: AsyncSession, code: str) -> None:
+    """Make a row for a gateway that has none; from then on nothing is enforced that it does not enforce."""
+    await session.execute(_REGISTER, {"id": uuid7(), "code": code})
+
+
+async def mark(session: AsyncSession, gateway_id: UUID, marker: str) -> None:
+    """Remember what the gateway's marker says."""
+    await session.execute(_MARK, {"gateway": gateway_id, "marker": marker})
 
 
 async def take_over(session: AsyncSession, gateway_id: UUID, writer: str) -> str | None:
@@ -184,10 +255,35 @@ async def lagging(session: AsyncSession, gateway_id: UUID, *, after: UUID, limit
     return [row.id for row in rows]
 
 
-async def applied(session: AsyncSession, gateway_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return the applied revisions of these organizations; one that was never applied is left out."""
-    rows = await session.execute(_APPLIED, {"gateway": gateway_id, "ids": list(ids)})
-    return {row.organization_id: row.applied_revision for row in rows}
+async def accepted(session: AsyncSession, gateway_id: UUID, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Return the revisions of these organizations that the gateway has taken; none: it is left out."""
+    rows = await session.execute(_ACCEPTED, {"gateway": gateway_id, "ids": list(ids)})
+    return {row.organization_id: row.accepted_revision for row in rows}
+
+
+async def unproven(session: AsyncSession, gateway_id: UUID, *, after: UUID, limit: int) -> list[Unproven]:
+    """Return organizations that the gateway has taken and not every node has been seen to enforce."""
+    rows = await session.execute(_UNPROVEN, {"gateway": gateway_id, "after": after, "limit": limit})
+    return [
+        Unproven(row.id, row.public_id, row.accepted_revision, row.accepted_at, tuple(row.gone))
+        for row in rows
+    ]
+
+
+async def record_proven(
+    session: AsyncSession, gateway_id: UUID, proven: Mapping[UUID, int], waiting: Mapping[UUID, str]
+) -> None:
+    """Record which revisions all nodes enforce, and for which organizations a node is waited for."""
+    if proven:
+        ids = list(proven)
+        await session.execute(
+            _PROVEN, {"gateway": gateway_id, "ids": ids, "revisions": list(proven.values())}
+        )
+        await session.execute(_COMPLETE, {"job": GATEWAY_SYNC.name, "ids": ids, "all_of_them": False})
+    if waiting:
+        await session.execute(
+            _WAITS, {"gateway": gateway_id, "ids": list(waiting), "waits": list(waiting.values())}
+        )
 
 
 async def record(session: AsyncSession, gateway_id: UUID, outcomes: Sequence[Outcome]) -> None:
@@ -200,7 +296,10 @@ async def record(session: AsyncSession, gateway_id: UUID, outcomes: Sequence[Out
     if done:
         ids = [each.organization for each in done]
         revisions = [each.revision for each in done]
-        await session.execute(_RECORD, {"gateway": gateway_id, "ids": ids, "revisions": revisions})
+        waits = [each.waits for each in done]
+        await session.execute(
+            _RECORD, {"gateway": gateway_id, "ids": ids, "revisions": revisions, "waits": waits}
+        )
         await session.execute(_COMPLETE, {"job": GATEWAY_SYNC.name, "ids": ids, "all_of_them": False})
     if failed:
         await session.execute(
@@ -230,6 +329,11 @@ async def record_catalogue(
         return
     await session.execute(_CATALOGUE_APPLIED, {"gateway": gateway_id, "revision": revision})
     await session.execute(_COMPLETE_CATALOGUE, {"job": GATEWAY_CATALOGUE.name})
+
+
+async def unsettle_catalogue(session: AsyncSession, gateway_id: UUID) -> None:
+    """Have the catalogue written anew: what had been applied is gone."""
+    await session.execute(_UNSETTLE, {"gateway": gateway_id})
 
 
 async def record_full_pass(session: AsyncSession, gateway_id: UUID, report: dict[str, Any]) -> None:

@@ -7,11 +7,13 @@ What is refused fails for its organization alone; a gateway that does not answer
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid4
 
 import aiohttp
+import structlog
 
 from farebox.clock import Clock
 from farebox.db import Database
@@ -20,11 +22,12 @@ from farebox_gateway.client import AdminClient
 from farebox_gateway.planner import Hindrance, Plan, Step, Why, plan
 from farebox_gateway.resources import Kind, Observed, Ref, Resource
 from farebox_worker import snapshot, translate
-from farebox_worker.sync import canary, imported, progress
+from farebox_worker.sync import canary, forms, imported, progress, standing
 from farebox_worker.sync.fence import Fence
+from farebox_worker.sync.nodes import NodeError, Nodes
 from farebox_worker.sync.progress import GatewayState, Outcome
 from farebox_worker.sync.pushing import push
-from farebox_worker.targets import Target
+from farebox_worker.targets import Node, Target
 from farebox_worker.translate import OrganizationFacts
 
 CONCURRENCY: Final = 16
@@ -32,6 +35,14 @@ CATALOGUE_KINDS: Final = (Kind.UPSTREAM, Kind.CONSUMER_GROUP, Kind.ROUTE)
 CONSUMER_KINDS: Final = frozenset({Kind.CONSUMER, Kind.CREDENTIAL})
 OUR_PLUGINS: Final = frozenset({plugins.AUTH, plugins.LIMIT, plugins.METER})
 _ERROR_LENGTH: Final = 1000
+PROOF_SECONDS: Final = 0.5
+"""How long a batch waits for its nodes; what is not seen by then is looked for again and again, beside."""
+
+
+log = structlog.get_logger(__name__)
+
+Wanted = dict[str, int | None]
+"""By an item's name the hash that a node must hold, or None where it must hold nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +71,14 @@ class Reconciler:
     released: Callable[[], None] = lambda: None
     overwrite_newer: bool = False
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
+    nodes: Nodes = field(init=False)
     _busy: set[UUID] = field(default_factory=set)
     _passed_over: bool = False
     _one_catalogue: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        """Make what speaks to the nodes."""
+        self.nodes = Nodes(self.target, self.http)
 
     async def organizations(
         self, ids: Collection[UUID], *, kinds: Collection[Kind] = CONSUMER_KINDS
@@ -98,31 +114,52 @@ class Reconciler:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         failures = [error for task in done if (error := task.exception()) is not None]
-        outcomes = [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
+        written = [task.result() for task in tasks if not task.cancelled() and task.exception() is None]
+        outcomes = [outcome for outcome, _ in written]
         if outcomes and kinds == CONSUMER_KINDS:
+            outcomes = await self._seen(written)
             async with self.database.transaction() as session:
                 await progress.record(session, self.gateway_id, outcomes)
         if failures:
             raise failures[0]
         return outcomes
 
-    async def _organization(self, facts: OrganizationFacts, kinds: frozenset[Kind]) -> Outcome:
+    async def _organization(self, facts: OrganizationFacts, kinds: frozenset[Kind]) -> tuple[Outcome, Wanted]:
         desired = self.desired(facts)
         observed = await self.observe(facts.public_id, imported.refs(facts))
         made = self._plan(desired, observed)
         steps = [step for step in made.steps if step.ref.kind in kinds]
         if any(conflict.hindrance is Hindrance.AHEAD for conflict in made.conflicts):
             steps = []  # what stands under another consumer is as old as what was kept back
-        wanted = {resource.ref for resource in desired if resource.ref.kind is Kind.CONSUMER}
-        stays = bool(wanted) and wanted <= {found.ref for found in observed}
+        needed = {resource.ref for resource in desired if resource.ref.kind is Kind.CONSUMER}
+        stays = bool(needed) and needed <= {found.ref for found in observed}
         refused = await push(self.client, steps, fence=self.fence, slots=self.slots, ordered=not stays)
         refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
         error = "; ".join(refused)[:_ERROR_LENGTH] or None
-        return Outcome(facts.id, facts.public_id, facts.revision, len(steps), error)
+        wanted: Wanted = dict(forms.items(desired))
+        for step in steps:
+            if step.verb == "delete" and (name := forms.name_of(step.ref)) is not None:
+                wanted[name] = None
+        return Outcome(facts.id, facts.public_id, facts.revision, len(steps), error), wanted
 
-    def desired(self, facts: OrganizationFacts) -> list[Resource]:
-        """Return everything that is to stand for an organization now."""
-        return [*translate.organization(facts, now=self.clock.now()), *imported.desired(facts)]
+    def desired(self, facts: OrganizationFacts, *, at: datetime | None = None) -> list[Resource]:
+        """Return everything that is to stand for an organization now, or was to at another time."""
+        now = self.clock.now() if at is None else at
+        return [*translate.organization(facts, now=now), *imported.desired(facts)]
+
+    async def _seen(self, written: Sequence[tuple[Outcome, Wanted]]) -> list[Outcome]:
+        """Ask the nodes whether they have taken up what was written, and note for whom one is waited for."""
+        if not self.nodes.awaited:
+            return [outcome for outcome, _ in written]
+        together: Wanted = {}
+        for outcome, wanted in written:
+            if outcome.error is None:
+                together.update(wanted)
+        lacking = await self.nodes.prove(together, patience=PROOF_SECONDS) if together else {}
+        return [
+            replace(outcome, waits=next((lacking[name] for name in wanted if name in lacking), None))
+            for outcome, wanted in written
+        ]
 
     async def observe(self, consumer: str, others: Sequence[Ref] = ()) -> list[Observed]:
         """Read a consumer with its credentials, and `others`, at once: who waits for a key waits for this."""
@@ -151,21 +188,21 @@ class Reconciler:
 
     async def _catalogue(self, *, changed_elsewhere: bool) -> CatalogueResult:
         made, revision, nonce, missing = await self.survey_catalogue()
-        refused = await push(self.client, made.steps, fence=self.fence, slots=self.slots)
+        refused = [] if missing else await standing.put_global_rule(self)
+        refused += await push(self.client, made.steps, fence=self.fence, slots=self.slots)
         refused += [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
         if missing:
             refused.append(
-                f"the gateway has not loaded {', '.join(sorted(missing))}: no route is pushed; "
+                f"not loaded are {'; '.join(sorted(missing))}: no route is pushed; "
                 "load the plugins and the routes follow"
             )
-        elif not refused and self.target.data_url:
+        elif not refused:
             if made.steps or changed_elsewhere:
                 nonce = uuid4().hex
                 fresh = translate.canary(nonce, revision=revision, key_prefix=self.target.key_prefix)
                 step = Step("put", fresh.ref, Why.OUTDATED, fresh.body)
                 refused += await push(self.client, [step], fence=self.fence, slots=self.slots)
-            if (said := await canary.probe(self.http, self.target.data_url, nonce)) is not None:
-                refused.append(said)
+            refused += await self._probe(nonce)
         error = "; ".join(refused)[:_ERROR_LENGTH] or None
         async with self.database.transaction() as session:
             await progress.record_catalogue(session, self.gateway_id, revision=revision, error=error)
@@ -173,19 +210,63 @@ class Reconciler:
 
     async def survey_catalogue(self) -> tuple[Plan, int, str, frozenset[str]]:
         """Compare the catalogue; returns plan, revision, the canary's nonce, missing plugins."""
-        missing = OUR_PLUGINS - await self.client.plugins()
+        missing = await self._missing_plugins()
         async with self.database.transaction() as session:
             facts = await snapshot.catalogue(session, self.gateway_id)
         kinds = CATALOGUE_KINDS if not missing else (Kind.UPSTREAM,)
-        observed = [found for kind in kinds async for page in self.client.pages(kind) for found in page]
+        observed = [
+            found
+            for kind in kinds
+            async for page in self.client.pages(kind)
+            for found in page
+            if found.ref != standing.MARKER
+        ]
         nonce = _nonce(observed)
-        desired = translate.catalogue(
-            facts, nonce=nonce, with_routes=not missing, key_prefix=self.target.key_prefix
+        desired = list(
+            translate.catalogue(
+                facts, nonce=nonce, with_routes=not missing, key_prefix=self.target.key_prefix
+            )
         )
         made = self._plan(desired, observed)
         if missing:
             made = Plan(tuple(step for step in made.steps if step.verb == "put"), made.conflicts)
         return made, facts.revision, nonce, missing
+
+    async def _missing_plugins(self) -> frozenset[str]:
+        """Return which of our plugins are not loaded: by the gateway's word, and by that of its nodes.
+
+        A node that does not answer has not said that it lacks one, and does not hold the others up.
+        """
+        missing = {
+            f"{name} at {self.target.code}" for name in sorted(OUR_PLUGINS - await self.client.plugins())
+        }
+        for node, workers in zip(
+            self.nodes.asked,
+            await asyncio.gather(*map(self.nodes.status, self.nodes.asked), return_exceptions=True),
+            strict=True,
+        ):
+            if isinstance(workers, NodeError):
+                log.warning("node_unreachable", gateway=self.target.code, node=node.code, error=workers.text)
+            elif isinstance(workers, BaseException):
+                raise workers
+            else:
+                for worker in workers:
+                    lacking = OUR_PLUGINS - worker.plugins.keys() if worker.error is None else ()
+                    missing |= {f"{name} at node {node.code}, worker {worker.worker}" for name in lacking}
+        return frozenset(missing)
+
+    async def _probe(self, nonce: str) -> list[str]:
+        """Ask each node's data plane for the canary; return what those did that must have it."""
+
+        async def ask(node: Node) -> str | None:
+            said = await canary.probe(self.http, node.data_url, nonce)
+            if said is not None and node.optional:
+                log.warning("optional_node_lags", gateway=self.target.code, node=node.code, said=said)
+                return None
+            return said
+
+        said = await asyncio.gather(*(ask(node) for node in self.target.nodes if node.data_url))
+        return [each for each in said if each is not None]
 
     async def state(self) -> GatewayState:
         """Read what is recorded of this gateway."""

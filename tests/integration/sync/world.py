@@ -24,6 +24,7 @@ from farebox.organizations import service as organizations
 from farebox.products import service as products
 from farebox.settings import Settings
 from farebox_contract.keys import IssuedKey
+from farebox_contract.node_status import EDGE_PATH
 from farebox_gateway.client import AdminClient, open_admin
 from farebox_worker import app
 from farebox_worker.advisory import try_lock
@@ -33,6 +34,7 @@ from farebox_worker.sync.leader import lock_name, opened
 from farebox_worker.targets import targets
 
 PATIENCE = 30.0
+FOREIGN_STATUS_URL = os.environ.get("FAREBOX_TEST_GATEWAY_STATUS_URL", "")
 
 
 @dataclass(slots=True)
@@ -68,11 +70,17 @@ class World:
             "gateway_admin_url": self.gateway.admin,
             "gateway_admin_key": self.gateway.admin_key,
             "gateway_data_url": self.gateway.data,
+            "gateway_status_url": self.status_url,
             "gateway_timeout_seconds": 1.0,
             "billing_interval_seconds": 3600,
             **self.overrides,
         }
         return Settings(_env_file=None, **given)
+
+    @property
+    def status_url(self) -> str:
+        """Where the gateway's node says what it enforces; of a foreign one the environment may name it."""
+        return FOREIGN_STATUS_URL if self.gateway.foreign else self.gateway.admin + EDGE_PATH
 
     @property
     def variables(self) -> dict[str, str]:
