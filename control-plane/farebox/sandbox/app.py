@@ -14,6 +14,7 @@ from farebox.sandbox.control import Control
 from farebox.sandbox.deliveries import Sender
 from farebox.sandbox.paystack.server import PaystackServer
 from farebox.sandbox.store import Store
+from farebox.sandbox.stripe.checkout_pages import CheckoutPages
 from farebox.sandbox.stripe.pages import StripePages
 from farebox.sandbox.stripe.server import API_VERSION, StripeServer
 from farebox.sandbox.world import World
@@ -66,6 +67,7 @@ async def running(options: Options) -> AsyncIterator[Sandbox]:
     async with aiohttp.ClientSession() as session:
         sender = Sender(world, session, options.first_pause)
         app.router.add_routes(StripePages(world).routes())
+        app.router.add_routes(CheckoutPages(world).routes())
         app.router.add_routes(Control(world, sender).routes())
         app.router.add_routes(PaystackServer(world).routes())
         app.router.add_route("*", "/v1/{rest:.*}", StripeServer(world).handle)

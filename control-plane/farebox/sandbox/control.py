@@ -19,7 +19,8 @@ from farebox.sandbox.stripe import disputes, passing_time
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.server import acting
-from farebox.sandbox.world import Obj, World
+from farebox.sandbox.store import Obj
+from farebox.sandbox.world import World
 
 _SHOWN_DELIVERY: Final = "seq, provider, event, type, url, state, due, attempts, last_status, last_error"
 

@@ -15,7 +15,8 @@ from typing import Final, Literal
 
 import aiohttp
 
-from farebox.sandbox.world import Obj, World
+from farebox.sandbox.store import Obj
+from farebox.sandbox.world import World
 
 Signature = Literal["good", "forged", "old"]
 MAX_ATTEMPTS: Final = 12

@@ -13,7 +13,8 @@ from farebox.sandbox.faults import Fault, crash, cut, take
 from farebox.sandbox.paystack import rules, transactions
 from farebox.sandbox.paystack.rules import PaystackRefusal
 from farebox.sandbox.stripe.pages import amount_text, page
-from farebox.sandbox.world import Obj, World
+from farebox.sandbox.store import Obj
+from farebox.sandbox.world import World
 
 _BROKEN: Final = {"status": False, "message": "An error occurred", "type": "api_error", "code": "unknown"}
 Act = Callable[[Obj], Obj]

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from farebox.sandbox.paystack import rules
 from farebox.sandbox.paystack.rules import PaystackCard, PaystackRefusal
-from farebox.sandbox.world import Obj, World
+from farebox.sandbox.store import Obj
+from farebox.sandbox.world import World
 
 KIND: Final = "paystack.transaction"
 REFUND_KIND: Final = "paystack.refund"

@@ -3,7 +3,7 @@
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.cards import Card
 from farebox.sandbox.stripe.disputes import opened
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 
 def succeeded(call: Call, _intent: Obj, charge: Obj, card: Card) -> None:

@@ -5,21 +5,24 @@ from typing import Final
 
 from farebox.sandbox.stripe import (
     charges,
+    checkout,
     customers,
     disputes,
     payment_intents,
     payment_methods,
+    products,
     refunds,
     setup_intents,
     webhooks,
 )
 from farebox.sandbox.stripe.call import Call, Endpoint
 from farebox.sandbox.stripe.expanding import Virtual
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *customers.ENDPOINTS, *payment_methods.ENDPOINTS, *setup_intents.ENDPOINTS, *payment_intents.ENDPOINTS,
-    *charges.ENDPOINTS, *refunds.ENDPOINTS, *disputes.ENDPOINTS, *webhooks.ENDPOINTS,
+    *charges.ENDPOINTS, *refunds.ENDPOINTS, *disputes.ENDPOINTS, *webhooks.ENDPOINTS, *products.ENDPOINTS,
+    *checkout.ENDPOINTS,
 )  # fmt: skip
 
 
@@ -28,4 +31,7 @@ def _refunds(call: Call, charge: Obj) -> Obj:
     return {"object": "list", "data": found, "has_more": False, "url": f"/v1/charges/{charge['id']}/refunds"}
 
 
-VIRTUAL: Final[Mapping[tuple[str, str], Virtual]] = {("charge", "refunds"): _refunds}
+VIRTUAL: Final[Mapping[tuple[str, str], Virtual]] = {
+    ("charge", "refunds"): _refunds,
+    ("checkout.session", "line_items"): checkout.line_items,
+}

@@ -13,7 +13,7 @@ from stripe.params import (
 
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.payment_methods import card_of, checks
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _RATE: Final = Decimal("0.029")
 _FIXED: Final = 30

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.errors import Refusal, no_such
 from farebox.sandbox.stripe.payment_methods import card_of, checks, shown_method
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _NEEDS_RETURN: Final = (
     "This {what} is configured to accept payment methods enabled in your Dashboard. Because some of these payment "

@@ -14,7 +14,7 @@ from stripe.params import (
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.errors import no_such
 from farebox.sandbox.stripe.payment_methods import attach, method_named
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _PLAIN: Final = "name email phone description preferred_locales tax_exempt address shipping"
 _HONOURED: Final = names(_PLAIN + " metadata balance invoice_settings")

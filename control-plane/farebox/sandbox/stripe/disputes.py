@@ -16,7 +16,7 @@ from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.charges import moved
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.parameters import parameters_of
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _WEEK: Final = 7 * 86_400
 _FEE: Final = 1500

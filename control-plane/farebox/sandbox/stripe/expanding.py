@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from farebox.sandbox.stripe.call import KINDS, Call
 from farebox.sandbox.stripe.errors import Refusal
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 MAX_DEPTH: Final = 4
 Virtual = Callable[[Call, Obj], Any]

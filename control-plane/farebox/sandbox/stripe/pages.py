@@ -17,7 +17,8 @@ from farebox.sandbox.stripe.confirming import return_address
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.payment_methods import method_named
 from farebox.sandbox.stripe.server import acting
-from farebox.sandbox.world import Obj, World
+from farebox.sandbox.store import Obj
+from farebox.sandbox.world import World
 
 _FOLDER: Final = Path(__file__).parents[1] / "pages"
 

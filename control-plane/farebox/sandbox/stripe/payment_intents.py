@@ -29,7 +29,7 @@ from farebox.sandbox.stripe.confirming import (
 from farebox.sandbox.stripe.errors import Refusal, missing_parameter
 from farebox.sandbox.stripe.money import chargeable, currency
 from farebox.sandbox.stripe.payment_methods import attach, card_of, checks, method_named, usable
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _PLAIN: Final = (
     "description receipt_email shipping statement_descriptor statement_descriptor_suffix setup_future_usage"

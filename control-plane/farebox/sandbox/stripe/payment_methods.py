@@ -20,7 +20,7 @@ from stripe.params import (
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.cards import CARDS, Card, named, numbered, passes_luhn
 from farebox.sandbox.stripe.errors import Refusal, invalid, no_such
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _UNSAFE: Final = (
     "Sending credit card numbers directly to the Stripe API is generally unsafe. To continue processing use "

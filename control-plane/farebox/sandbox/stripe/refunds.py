@@ -8,7 +8,7 @@ from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.charges import moved
 from farebox.sandbox.stripe.errors import Refusal, invalid
 from farebox.sandbox.stripe.payment_methods import card_of
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 
 def create(call: Call) -> Obj:

@@ -25,7 +25,8 @@ from farebox.sandbox.stripe.call import Call, Endpoint, shown
 from farebox.sandbox.stripe.catalogue import ENDPOINTS, VIRTUAL
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.expanding import expanded
-from farebox.sandbox.world import Obj, World
+from farebox.sandbox.store import Obj
+from farebox.sandbox.world import World
 
 API_VERSION: Final = stripe.api_version
 _KEPT_SECONDS: Final = 86_400

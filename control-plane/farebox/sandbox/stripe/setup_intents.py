@@ -22,7 +22,7 @@ from farebox.sandbox.stripe.confirming import (
 )
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.payment_methods import attach, card_of, checks, method_named, usable
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 _HONOURED: Final = names(
     "customer payment_method description metadata usage allowed_payment_method_types automatic_payment_methods"

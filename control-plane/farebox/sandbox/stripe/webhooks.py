@@ -15,7 +15,7 @@ from stripe.params import (
 
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.errors import Refusal, invalid
-from farebox.sandbox.world import Obj
+from farebox.sandbox.store import Obj
 
 
 def create(call: Call) -> Obj:
