@@ -38,6 +38,17 @@ KEY_LEAKED: Final = Job("key.leaked")
 """Payload: `key`, its public id. A key was reported as leaked and is revoked; its organization is told."""
 INVOICE_ISSUED: Final = Job("invoice.issued")
 """Payload: `invoice`, its id (`inv_…`). An invoice that asks for money, or gives some back, was finalized."""
+SUBSCRIPTION_CHANGED: Final = Job("subscription.changed")
+"""Payload: `subscription` (`sub_…`), `from` (null at its start), `to`, `transition`, `cause`."""
+USAGE_THRESHOLD: Final = Job("usage.threshold")
+"""Payload: `organization` (`org_…`), `threshold` (`kind`, `value`), `period_start`, `used`, `of`."""
+
+PAYMENT_CUSTOMER: Final = Job("payment.customer")
+"""Payload: none. An organization was made; make it known to the payment provider."""
+PAYMENT_SUCCEEDED: Final = Job("payment.succeeded")
+"""Payload: `payment`, its public id. Money arrived."""
+PAYMENT_FAILED: Final = Job("payment.failed")
+"""Payload: `payment`, its public id. An attempt to get money failed."""
 
 
 class OutboxRow(Base):

@@ -121,6 +121,10 @@ BUSY: Final = Problem("too_busy", 503, "Too many log-ins at once; try again afte
 TOO_MANY_ORGANIZATIONS: Final = Problem(
     "too_many_organizations", 409, "You belong to as many organizations as a user may."
 )
+USAGE_BELOW_ZERO: Final = Problem(
+    "usage_below_zero", 409, "The period holds less than that; `details.quantity` is what it holds."
+)
+CORRECTION_REVERSED: Final = Problem("correction_reversed", 409, "This correction was reversed before.")
 KEY_IS_OVER: Final = Problem("key_is_over", 409, "This key is revoked or expired; issue another.")
 KEY_ALREADY_ROTATED: Final = Problem(
     "key_already_rotated", 409, "This key was rotated before; rotate its successor, `details.replaced_by`."
@@ -137,6 +141,25 @@ UNKNOWN_PLAN: Final = Problem(
 )
 ALREADY_ON_PLAN: Final = Problem(
     "already_on_plan", 409, "The organization is on this plan already; nothing was changed."
+)
+SUBSCRIPTION_STATE: Final = Problem(
+    "subscription_state", 409, "The subscription is in a state in which that cannot be done."
+)
+NOTHING_TO_CANCEL: Final = Problem(
+    "nothing_to_cancel", 409, "The organization is on the plan that needs no cancellation."
+)
+NOTHING_TO_REACTIVATE: Final = Problem(
+    "nothing_to_reactivate", 409, "There is no ended subscription to take up again; choose a plan."
+)
+NO_SCHEDULED_CHANGE: Final = Problem("no_scheduled_change", 409, "No change of plan is scheduled.")
+INSTANT_IN_THE_PAST: Final = Problem(
+    "instant_in_the_past", 422, "The instant must lie in the future of the organization's own time."
+)
+PLAN_VERSION_FROZEN: Final = Problem(
+    "plan_version_frozen", 409, "A published version never changes; create a draft of the next one."
+)
+CAP_TOO_LOW: Final = Problem(
+    "cap_too_low", 422, "The cap is below what the plan costs without any usage; set a higher one."
 )
 AMOUNT_TOO_LARGE: Final = Problem(
     "amount_too_large", 422, "The amount is beyond what an invoice may carry; ask for fewer units."
@@ -177,3 +200,24 @@ def as_envelope(refusal: Refusal, *, request_id: str) -> dict[str, Any]:
     return contract.envelope(
         refusal.problem.code, refusal.message, request_id=request_id, details=refusal.details
     )
+PAYMENTS_UNAVAILABLE: Final = Problem(
+    "payments_unavailable", 503, "Payments of this kind are not set up here. Nothing was charged."
+)
+PAYMENT_PROVIDER_AWAY: Final = Problem(
+    "payment_provider_away",
+    503,
+    "The payment provider did not answer. Look at the payment before you try again: it may have been made.",
+)
+PAYMENT_REFUSED: Final = Problem("payment_refused", 402, "The payment was refused; nothing was charged.")
+PAYMENT_IN_PROGRESS: Final = Problem(
+    "payment_in_progress", 409, "A payment for this is under way. Wait for it, or finish it."
+)
+NO_PAYMENT_METHOD: Final = Problem(
+    "no_payment_method", 409, "There is no saved card to charge. Add one, or pay on a page."
+)
+NOTHING_TO_PAY: Final = Problem("nothing_to_pay", 409, "Nothing of this invoice is open.")
+NOT_REFUNDABLE: Final = Problem("not_refundable", 409, "That much of this payment cannot be refunded.")
+PAYMENT_REFERENCE_USED: Final = Problem(
+    "payment_reference_used", 409, "A payment with this reference is recorded already."
+)
+WEBHOOK_REFUSED: Final = Problem("webhook_refused", 400, "The webhook's signature cannot be believed.")
