@@ -32,6 +32,7 @@ from farebox.reading import Reading
 from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, READING, SETTINGS, TOKENS
 from farebox.settings import Settings
 from farebox.subscriptions import views as subscriptions
+from farebox.usage import views as usage
 from farebox.users import pages
 from farebox.users import views as users
 from farebox.users.passwords import LeakedPasswords, Passwords
@@ -46,6 +47,7 @@ ENDPOINTS: Final[Endpoints] = (
     *plans.ENDPOINTS,
     *billing.ENDPOINTS,
     *subscriptions.ENDPOINTS,
+    *usage.ENDPOINTS,
     *admin.ENDPOINTS,
 )
 """Every endpoint of the API: the router, the OpenAPI document and the tenant walk are made from this."""

@@ -36,9 +36,16 @@ COMMANDS: Final[dict[str, Entry]] = {
     "sync": Entry(
         f"{_COMMANDS}.gateway:sync", GATEWAY, "Bring the gateway to what was sold, or show the difference."
     ),
-    "route": Entry(f"{_COMMANDS}.gateway:route", GATEWAY, "The API routes that the gateway serves."),
+    "product": Entry(f"{_COMMANDS}.products:product", GATEWAY, "API products: named offers of routes."),
+    "upstream": Entry(f"{_COMMANDS}.products:upstream", GATEWAY, "Where APIs live, and how they are reached."),
+    "route": Entry(f"{_COMMANDS}.products:route", GATEWAY, "The API routes that the gateway serves."),
+    "apply": Entry(f"{_COMMANDS}.declarative:apply", GATEWAY, "Make the catalogue what a file says."),
+    "diff": Entry(f"{_COMMANDS}.declarative:diff", GATEWAY, "Show what applying a file would change."),
+    "dump": Entry(f"{_COMMANDS}.declarative:dump", GATEWAY, "Write the catalogue as such a file."),
+    "lint": Entry(f"{_COMMANDS}.declarative:lint", GATEWAY, "Check such a file without a database."),
     "node": Entry(f"{_COMMANDS}.collect:node", GATEWAY, "Gateway nodes and how far each has been metered."),
     "usage": Entry(f"{_COMMANDS}.collect:usage", USAGE, "What an organization used, by key and route."),
+    "correction": Entry(f"{_COMMANDS}.corrections:correction", USAGE, "Correct or backfill metered usage."),
     "bill": Entry(f"{_COMMANDS}.invoices:bill", USAGE, "Close billing periods and make their invoices."),
     "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
     "rate": Entry(f"{_COMMANDS}.invoices:rate", USAGE, "Price a quantity: the rater as a tool."),

@@ -12,11 +12,11 @@ from farebox.coupons.model import Coupon, CouponRedemption
 from farebox.credits import service as credits_
 from farebox.db import Database
 from farebox.gateways.model import Gateway, GatewayOrganization
-from farebox.invoices.model import Invoice, InvoiceLine, InvoiceTax, PeriodRecheck
+from farebox.invoices.model import Invoice, InvoiceLine, InvoiceTax, PeriodTally
 from farebox.money import Money
 from farebox.organizations.model import Membership, Organization, TestClockOffset
 from farebox.subscriptions.model import BillingPeriod, Subscription
-from farebox.usage.model import UsageDimension, UsageRollup, UsageStatement
+from farebox.usage.model import UsageCorrection, UsageDimension, UsageRollup, UsageStatement
 
 
 async def organization_uuid(worker: Database, person: Person) -> UUID:
@@ -62,7 +62,7 @@ async def usage(
             await session.execute(
                 select(Organization.public_id, Subscription.id, Subscription.public_id)
                 .join(Subscription, Subscription.organization_id == Organization.id)
-                .where(Organization.id == organization, Subscription.state == "active")
+                .where(Organization.id == organization, Subscription.state != "ended")
             )
         ).one()
         dimension = UsageDimension(
@@ -164,7 +164,7 @@ async def billing(worker: Database, organization: UUID, at: datetime) -> None:
         )
         coupon_id, code = ids.uuid7(), f"SAVE-{organization.hex[-12:]}"
         session.add(BillingProfile(organization_id=organization, legal_name="Planted Ltd"))
-        session.add(PeriodRecheck(period_id=period, organization_id=organization))
+        session.add(PeriodTally(period_id=period, organization_id=organization))
         session.add(Coupon(id=coupon_id, code=code, name="Planted", percent=10))
         await credits_.grant(
             session,
@@ -185,6 +185,31 @@ async def billing(worker: Database, organization: UUID, at: datetime) -> None:
                 name="Planted",
                 percent=10,
                 redeemed_at=at,
+            )
+        )
+
+
+async def usage_correction(worker: Database, organization: UUID, at: datetime) -> None:
+    """Add a unit to the organization's running period."""
+    async with worker.transaction() as session:
+        period = (
+            await session.scalars(
+                select(BillingPeriod)
+                .where(BillingPeriod.organization_id == organization)
+                .order_by(BillingPeriod.starts_at.desc())
+                .limit(1)
+            )
+        ).one()
+        session.add(
+            UsageCorrection(
+                id=ids.uuid7(),
+                organization_id=organization,
+                subscription_id=period.subscription_id,
+                period_id=period.id,
+                quantity=1,
+                at=at,
+                reason="planted",
+                actor="test",
             )
         )
 

@@ -146,6 +146,7 @@ class UsageDimension(Base):
             "key",
             "plan_group",
             "route",
+            "method",
             "environment",
             "outcome",
             "status",
@@ -164,6 +165,7 @@ class UsageDimension(Base):
     key: Mapped[str] = mapped_column(String(128))
     plan_group: Mapped[str] = mapped_column(String(128))
     route: Mapped[str] = mapped_column(String(128))
+    method: Mapped[str] = mapped_column(String(32), server_default="")
     environment: Mapped[str] = mapped_column(String(4))
     outcome: Mapped[str] = mapped_column(String(20))
     status: Mapped[int]
@@ -173,7 +175,7 @@ class UsageRollup(Base):
     """Usage of one dimension in one bucket of 15 minutes, which divides every time zone's midnight.
 
     `bucket` is the start of the quarter hour in the organization's time (its test clock applied), in Unix
-    seconds. `microseconds` is the sum of the requests' durations.
+    seconds. `microseconds` is the sum of the requests' durations, `max_units` the most units of one request.
     """
 
     __tablename__ = "usage_rollups"
@@ -191,6 +193,7 @@ class UsageRollup(Base):
     bytes_in: Mapped[int] = mapped_column(BigInteger)
     bytes_out: Mapped[int] = mapped_column(BigInteger)
     microseconds: Mapped[int] = mapped_column(BigInteger)
+    max_units: Mapped[int] = mapped_column(BigInteger, server_default="0")
 
 
 class UsageStatement(Base):
@@ -205,3 +208,31 @@ class UsageStatement(Base):
     taken_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     body: Mapped[dict[str, Any]]
     digest: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class UsageCorrection(Base):
+    """An entry by which an operator corrects or backfills a period's usage; never changed, only reversed.
+
+    `quantity` (not 0) is added to `meter` in the period that holds `at` (the organization's time). `actor` is
+    who made it. An entry that `reverses` another has its quantity with the other sign.
+    """
+
+    __tablename__ = "usage_corrections"
+    __table_args__ = (
+        CheckConstraint("quantity <> 0", name="quantity"),
+        UniqueConstraint("reverses"),
+        Index("ix_usage_corrections_organization_id", "organization_id"),
+        Index("ix_usage_corrections_period_id", "period_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"))
+    subscription_id: Mapped[UUID] = mapped_column(ForeignKey("subscriptions.id"))
+    period_id: Mapped[UUID] = mapped_column(ForeignKey("billing_periods.id"))
+    meter: Mapped[str] = mapped_column(String(40), server_default="units")
+    quantity: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime]
+    reason: Mapped[str] = mapped_column(String(500))
+    actor: Mapped[str] = mapped_column(String(100))
+    reverses: Mapped[UUID | None] = mapped_column(ForeignKey("usage_corrections.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

@@ -15,10 +15,13 @@ import polars as pl
 from farebox.clock import ClockOffset
 from farebox.subscriptions.periods import BUCKET_SECONDS
 
-DIMENSION: Final = ("org", "sub", "key", "group", "route", "env", "outcome", "status")
+DIMENSION: Final = ("org", "sub", "key", "group", "route", "method", "env", "outcome", "status")
 """The members that usage is counted by."""
 STREAM: Final = ("node", "boot", "worker")
 
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+"""Those that are counted each for itself; all others are `OTHER`, because a client can invent any number."""
+OTHER_METHOD: Final = "OTHER"
 _OWNER: Final = ("org", "sub", "key", "group", "env")
 _SUMMED: Final = ("units", "in", "out", "us")
 # Far above any true value, and far enough below 2**63 that a batch of them cannot overflow.
@@ -53,16 +56,17 @@ def deltas(frame: pl.DataFrame, offsets: Mapping[str, Sequence[ClockOffset]]) ->
 
     `offsets` are the test clocks by the public id of their organization. Columns: those of `DIMENSION`
     (texts, empty where the line said nothing), `bucket` (Unix seconds), `requests`, `units`, `in`, `out`,
-    `us`; each sum below 2**63 for up to 2**22 lines.
+    `us`, each sum below 2**63 for up to 2**22 lines; `most`, the greatest `units` of one line.
     """
     seconds = BUCKET_SECONDS
     return (
-        frame.with_columns(pl.Series("at", _own_time(frame, offsets)))
+        frame.with_columns(pl.Series("at", _own_time(frame, offsets)), _counted_method())
         .with_columns((pl.col("at").floordiv(seconds * 1_000) * seconds).alias("bucket"))
         .group_by(*DIMENSION, "bucket")
         .agg(
             pl.len().cast(pl.Int64).alias("requests"),
             *(pl.col(name).clip(upper_bound=_CEILING).sum() for name in _SUMMED),
+            pl.col("units").clip(upper_bound=_CEILING).max().alias("most"),
         )
         .with_columns(_plain(name) for name in DIMENSION if name != "status")
     )
@@ -81,6 +85,11 @@ def tally(frame: pl.DataFrame) -> dict[int, Tally]:
         row["stretch"]: Tally(row["len"], row["new"], row["len"] - row["new"], row["first"], row["last"])
         for row in rows
     }
+
+
+def _counted_method() -> pl.Expr:
+    method = pl.col("method").cast(pl.String)
+    return pl.when(method.is_in(METHODS)).then(method).otherwise(pl.lit(OTHER_METHOD)).alias("method")
 
 
 def _plain(name: str) -> pl.Expr:

@@ -13,20 +13,22 @@ import polars as pl
 from farebox_worker.collect.aggregate import DIMENSION
 from farebox_worker.collect.copying import copy_frame
 
-_COLUMNS: Final = "org, sub, key, plan_group, route, environment, outcome, status"
+_COLUMNS: Final = "org, sub, key, plan_group, route, method, environment, outcome, status"
 _TABLE: Final = """
     CREATE TEMPORARY TABLE IF NOT EXISTS named (
-        org text, sub text, key text, plan_group text, route text, environment text, outcome text, status int
+        org text, sub text, key text, plan_group text, route text, method text, environment text,
+        outcome text, status int
     ) ON COMMIT DELETE ROWS
 """
 # Sorted, so that two collectors that insert the same rows wait for each other in one order.
 _INSERT: Final = f"""
     INSERT INTO usage_dimensions (organization_id, subscription_id, {_COLUMNS})
-    SELECT o.id, s.id, n.org, n.sub, n.key, n.plan_group, n.route, n.environment, n.outcome, n.status
+    SELECT o.id, s.id, n.org, n.sub, n.key, n.plan_group, n.route, n.method, n.environment, n.outcome,
+           n.status
     FROM named n
     LEFT JOIN organizations o ON o.public_id = n.org
     LEFT JOIN subscriptions s ON s.public_id = n.sub AND s.organization_id = o.id
-    ORDER BY n.org, n.sub, n.key, n.plan_group, n.route, n.environment, n.outcome, n.status
+    ORDER BY n.org, n.sub, n.key, n.plan_group, n.route, n.method, n.environment, n.outcome, n.status
     ON CONFLICT ({_COLUMNS}) DO NOTHING
 """  # noqa: S608 - constants of this module
 _SELECT: Final = f"""

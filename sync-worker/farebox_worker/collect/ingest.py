@@ -67,14 +67,15 @@ _SUMS: Final = ("requests", "units", "bytes_in", "bytes_out", "microseconds")
 _DELTAS: Final = """
     CREATE TEMPORARY TABLE IF NOT EXISTS deltas (
         dimension_id bigint, bucket bigint, organization_id uuid, requests bigint, units bigint,
-        bytes_in bigint, bytes_out bigint, microseconds bigint
+        bytes_in bigint, bytes_out bigint, microseconds bigint, max_units bigint
     ) ON COMMIT DELETE ROWS
 """
 # The rows come sorted by the key, so that two collectors that add to the same rows wait in one order.
 _ADD: Final = f"""
-    INSERT INTO usage_rollups AS r (dimension_id, bucket, organization_id, {", ".join(_SUMS)})
+    INSERT INTO usage_rollups AS r (dimension_id, bucket, organization_id, {", ".join(_SUMS)}, max_units)
     SELECT * FROM deltas
-    ON CONFLICT (dimension_id, bucket) DO UPDATE SET {", ".join(map(_saturating, _SUMS))}
+    ON CONFLICT (dimension_id, bucket) DO UPDATE SET {", ".join(map(_saturating, _SUMS))},
+        max_units = GREATEST(r.max_units, excluded.max_units)
 """  # noqa: S608 - constants of this module
 _GROW_SEGMENT: Final = """
     INSERT INTO usage_segments AS s (file_id, start_offset, end_offset, sha256, sealed, lines, new_lines,
@@ -190,7 +191,7 @@ async def _add(connection: asyncpg.Connection, fresh: pl.DataFrame, dimensions: 
             ClockOffset(row["began_at"], timedelta(milliseconds=row["offset_ms"]))
         )
     sums = await dimensions.identify(connection, deltas(fresh, clocks))
-    columns = ("id", "bucket", "organization", "requests", "units", "in", "out", "us")
+    columns = ("id", "bucket", "organization", "requests", "units", "in", "out", "us", "most")
     await connection.execute(_DELTAS)
     await copy_frame(connection, sums.select(columns).sort("id", "bucket"), "deltas")
     await connection.execute(_ADD)

@@ -38,6 +38,7 @@ SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "sub": _NAME,
     "group": _NAME,
     "route": _NAME,
+    "method": _NAME,
     "status": pl.Int64,
     "outcome": _OUTCOME,
     "units": pl.Int64,
@@ -48,8 +49,10 @@ SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 """The columns of a chunk: the members that usage is made of, and `line`, the number of the line in the chunk.
 Members that the line left out are null."""
 
-_TEXTS: Final = {"rid": 64, "method": 32, "path": 2 * 1_024, "ip": 64, "ua": 2 * 256}
-_NAMES: Final = {"node": 128, "boot": 32, "org": 128, "key": 128, "sub": 128, "group": 128, "route": 128}
+_TEXTS: Final = {"rid": 64, "path": 2 * 1_024, "ip": 64, "ua": 2 * 256}
+_NAMES: Final = {
+    **dict.fromkeys(("node", "org", "key", "sub", "group", "route"), 128), "boot": 32, "method": 32,
+}  # fmt: skip
 _NUMBERS: Final = ("worker", "seq", "status", "units", "in", "out", "us", "up_us")
 _OPTIONAL: Final = frozenset({"env", "org", "key", "sub", "group", "route", "up_us", "ua"})
 _MAY_BE_EMPTY: Final = frozenset({"boot", "method", "path", "ip", "ua"})
