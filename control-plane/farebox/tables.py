@@ -1,6 +1,8 @@
 """Every table there is, imported so that `Base.metadata` is whole (for migrations and schema tests)."""
 
 from farebox import idempotency, outbox
+from farebox.add_ons import model as add_ons
+from farebox.alerts import model as alerts
 from farebox.billing_details import model as billing_details
 from farebox.coupons import model as coupons
 from farebox.credits import model as credits_
@@ -18,8 +20,8 @@ from farebox.usage import model as usage
 from farebox.users import model as users
 
 __all__ = [
-    "billing_details", "coupons", "credits_", "gateways", "idempotency", "invoices", "keys", "metadata",
-    "organizations",
+    "add_ons", "alerts", "billing_details", "coupons", "credits_", "gateways", "idempotency", "invoices",
+    "keys", "metadata", "organizations",
     "outbox", "payments", "plans", "products", "subscriptions", "taxes", "usage", "users",
 ]  # fmt: skip
 

@@ -27,6 +27,8 @@ class PlanVersion(Base):
 
     `charges` is the rating language (`farebox.invoices.charges`); `limits` and `quota` have the form of
     `farebox_contract.plugins` (LIMITS, QUOTA); `without_counter` says what holds when counters are away.
+    `entitlements` maps codes to true or false, numbers or texts; `meters` has the form of
+    `farebox.plans.meters`.
     """
 
     __tablename__ = "plan_versions"
@@ -34,6 +36,7 @@ class PlanVersion(Base):
         UniqueConstraint("plan_id", "version"),
         CheckConstraint("state IN ('draft', 'published', 'withdrawn')", name="state"),
         CheckConstraint("without_counter IN ('open', 'closed')", name="without_counter"),
+        CheckConstraint("trial_days BETWEEN 0 AND 730", name="trial_days"),
         CheckConstraint("(state = 'draft') = (published_at IS NULL)", name="published_at"),
     )
 
@@ -47,5 +50,8 @@ class PlanVersion(Base):
     limits: Mapped[list[Any]]
     quota: Mapped[dict[str, Any] | None]
     without_counter: Mapped[str] = mapped_column(server_default="open")
+    trial_days: Mapped[int] = mapped_column(server_default="0")
+    entitlements: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'::jsonb"))
+    meters: Mapped[list[Any]] = mapped_column(server_default=text("'[]'::jsonb"))
     published_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))

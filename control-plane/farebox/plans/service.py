@@ -4,7 +4,7 @@ A published version never changes; a change is a new version, and organizations 
 Publishing needs the worker's role; a plan is read by everybody.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -39,6 +39,8 @@ class Offer:
     charges: list[Any]
     limits: list[Any]
     quota: dict[str, Any] | None
+    trial_days: int = 0
+    entitlements: dict[str, Any] = field(default_factory=dict)
 
 
 def _known_currency(value: str) -> str:
@@ -99,6 +101,16 @@ async def offer(session: AsyncSession, plan: str, *, everything: bool = False) -
     return _offer(row)
 
 
+async def offer_of_version(session: AsyncSession, version_id: UUID) -> Offer:
+    """Return a published or withdrawn version as an offer, for those who are on it or were promised it."""
+    statement = (
+        select(Plan.code.label("plan"), Plan.name, PlanVersion)
+        .join(PlanVersion, PlanVersion.plan_id == Plan.id)
+        .where(PlanVersion.id == version_id)
+    )
+    return _offer((await session.execute(statement)).one())
+
+
 async def publish(session: AsyncSession, document: PlanInput, *, now: datetime) -> Offer:
     """Publish a new version of the plan, making the plan if it is new. The gateways learn of it."""
     plan = (
@@ -153,4 +165,6 @@ def _offer(row: Any) -> Offer:
         version.charges,
         version.limits,
         version.quota,
+        version.trial_days,
+        version.entitlements,
     )

@@ -47,8 +47,39 @@ def period_containing(instant: datetime, *, time_zone: str, anchor_day: int) -> 
 
 
 def period_after(period: Period, *, time_zone: str, anchor_day: int) -> Period:
-    """Return the full period that begins where `period` ends."""
-    return period_containing(period.end, time_zone=time_zone, anchor_day=anchor_day)
+    """Return the period from where `period` ends to the next edge; shorter than a full one where `period`
+    did not end at an edge (a trial).
+    """
+    return Period(period.end, period_containing(period.end, time_zone=time_zone, anchor_day=anchor_day).end)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a subscription's periods follow from. `resumed_at` is where a resumption cut a paused period.
+
+    A trial is one period, however long; the period after it begins with it and ends at the next edge.
+    """
+
+    time_zone: str
+    anchor_day: int
+    started_at: datetime
+    trial_ends_at: datetime | None = None
+    resumed_at: datetime | None = None
+
+    def around(self, instant: datetime) -> Period:
+        """Return the period around `instant`; for one before the start, the first."""
+        floor = max(self.started_at, self.resumed_at or self.started_at)
+        instant = max(instant, floor)
+        if self.trial_ends_at is not None:
+            if instant < self.trial_ends_at:
+                return Period(self.started_at, self.trial_ends_at)
+            floor = max(floor, self.trial_ends_at)
+        full = period_containing(instant, time_zone=self.time_zone, anchor_day=self.anchor_day)
+        return Period(max(full.start, floor), full.end)
+
+    def after(self, period: Period) -> Period:
+        """Return the period that begins where `period` ends."""
+        return period_after(period, time_zone=self.time_zone, anchor_day=self.anchor_day)
 
 
 def _edge(year: int, month: int, anchor_day: int, zone: ZoneInfo) -> datetime:

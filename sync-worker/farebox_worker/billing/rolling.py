@@ -6,7 +6,7 @@ Also mends what a subscription's end left open: its last period ends with it. Ev
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +27,7 @@ _MOST_PERIODS_AT_ONCE: Final = 120
 # and it is not marked as the last. Organizations with a test clock are looked at always; there are few.
 _DUE: Final = text(
     """
-    SELECT s.id, s.organization_id, s.time_zone, s.anchor_day, s.ended_at,
+    SELECT s.id, s.organization_id, s.time_zone, s.anchor_day, s.ended_at, s.next_transition_at, s.paused_at,
            p.id AS period_id, p.starts_at, p.ends_at, p.state
     FROM subscriptions s
     CROSS JOIN LATERAL (
@@ -49,6 +49,7 @@ _TOUCH: Final = text(
     "(SELECT id FROM organizations WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE)"
 )
 _NOTHING: Final = UUID(int=0)
+_JUST_BEFORE: Final = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,15 @@ async def _write(
 ) -> int:
     made: list[dict[str, Any]] = []
     for row in rows:
+        present = times.get(row.organization_id, OrganizationTime()).at(now)
+        # What follows a transition that is due is decided by the transition, not here.
+        present = min(present, (row.next_transition_at or datetime.max.replace(tzinfo=UTC)) - _JUST_BEFORE)
         decided = due(
             Period(row.starts_at, row.ends_at),
             time_zone=row.time_zone,
             anchor_day=row.anchor_day,
             ended_at=row.ended_at,
-            now=times.get(row.organization_id, OrganizationTime()).at(now),
+            now=present,
         )
         if decided.ends is not None:
             await session.execute(_END, {"id": row.period_id, "ends_at": decided.ends})
@@ -112,6 +116,9 @@ async def _write(
                 "subscription_id": row.id,
                 "starts_at": period.start,
                 "ends_at": period.end,
+                "kind": "paused"
+                if row.paused_at is not None and row.paused_at <= period.start
+                else "regular",
                 "is_first": False,
                 "is_last": decided.closed and period is decided.periods[-1],
             }

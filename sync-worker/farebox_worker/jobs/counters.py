@@ -28,7 +28,10 @@ BATCH: Final = 500
 _WITH_QUOTA: Final = text(
     """
     SELECT s.organization_id AS id FROM subscriptions s JOIN plan_versions v ON v.id = s.plan_version_id
-    WHERE s.state = 'active' AND v.quota IS NOT NULL AND s.organization_id > :after
+    WHERE s.state <> 'ended' AND s.organization_id > :after
+      AND (v.quota IS NOT NULL
+           OR EXISTS (SELECT FROM limit_overrides l WHERE l.organization_id = s.organization_id)
+           OR EXISTS (SELECT FROM spending_caps c WHERE c.organization_id = s.organization_id))
     ORDER BY s.organization_id LIMIT :limit
     """
 )

@@ -20,6 +20,8 @@ from farebox_worker.translate import KeyFacts, OrganizationFacts, SubscriptionFa
 _ORGANIZATIONS: Final = """
     SELECT o.id, o.public_id, o.state, o.edge_revision,
            s.public_id AS subscription, s.time_zone, s.anchor_day, s.started_at, v.code AS group_code,
+           s.state AS subscription_state, s.trial_ends_at, s.resumed_at,
+           lo.limits AS limits_override, lo.quota AS quota_override,
            (SELECT jsonb_agg(jsonb_build_array(k.public_id, k.environment, k.digest,
                                                extract(epoch FROM k.expires_at)::text, k.edge_revision,
                                                k.scopes, k.cidrs, k.origin = 'imported')
@@ -35,14 +37,21 @@ _ORGANIZATIONS: Final = """
                              ORDER BY c.began_at)
             FROM test_clock_offsets c WHERE c.organization_id = o.id) AS offsets
     FROM organizations o
-    LEFT JOIN subscriptions s ON s.organization_id = o.id AND s.state = 'active'
+    LEFT JOIN subscriptions s ON s.organization_id = o.id AND s.state <> 'ended'
     LEFT JOIN plan_versions v ON v.id = s.plan_version_id
+    LEFT JOIN limit_overrides lo ON lo.organization_id = o.id
     WHERE {which}
 """
 
 
 def _reading(which: str) -> TextualSelect:
-    return text(_ORGANIZATIONS.format(which=which)).columns(keys=JSONB(), imported=JSONB(), offsets=JSONB())
+    return text(_ORGANIZATIONS.format(which=which)).columns(
+        keys=JSONB(),
+        imported=JSONB(),
+        offsets=JSONB(),
+        limits_override=JSONB(),
+        quota_override=JSONB(),
+    )
 
 
 _BY_ID: Final = _reading("o.id = ANY(:wanted)")
@@ -79,7 +88,16 @@ def _organization(row: Any) -> OrganizationFacts:
     subscription = None
     if row.subscription is not None:
         subscription = SubscriptionFacts(
-            row.subscription, row.group_code, row.time_zone, row.anchor_day, row.started_at
+            row.subscription,
+            row.group_code,
+            row.time_zone,
+            row.anchor_day,
+            row.started_at,
+            row.subscription_state,
+            row.trial_ends_at,
+            row.resumed_at,
+            row.limits_override,
+            row.quota_override,
         )
     return OrganizationFacts(
         row.id,

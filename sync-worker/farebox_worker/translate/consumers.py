@@ -3,13 +3,15 @@
 Period edges are translated here to wall time, because a gateway knows neither time zones nor test clocks.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from farebox.clock import OrganizationTime
-from farebox.subscriptions.periods import Period, period_after, period_containing
+from farebox.subscriptions.periods import Course, Period
+from farebox.subscriptions.states import SERVING
 from farebox_contract.plugins import AUTH, LIMIT
 from farebox_gateway import resources
 from farebox_gateway.resources import Resource
@@ -19,13 +21,26 @@ from farebox_worker.translate.instants import milliseconds
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionFacts:
-    """The running subscription and what its periods follow from; `group` is the plan version's code."""
+    """The running subscription and what its periods follow from; `group` is the plan version's code.
+
+    `limits` and `quota` are what holds for this organization in place of its plan's; None: the plan's.
+    """
 
     public_id: str
     group: str
     time_zone: str
     anchor_day: int
     started_at: datetime
+    state: str = "active"
+    trial_ends_at: datetime | None = None
+    resumed_at: datetime | None = None
+    limits: Sequence[Any] | None = None
+    quota: Mapping[str, Any] | None = None
+
+    @property
+    def course(self) -> Course:
+        """What the subscription's periods follow from."""
+        return Course(self.time_zone, self.anchor_day, self.started_at, self.trial_ends_at, self.resumed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +74,8 @@ def organization(facts: OrganizationFacts, *, now: datetime) -> list[Resource]:
     """
     if facts.state == "closed":
         return []
-    plugins: dict[str, Any] = {AUTH: {"state": facts.state}}
+    serves = facts.subscription is None or facts.subscription.state in SERVING
+    plugins: dict[str, Any] = {AUTH: {"state": facts.state if serves else "suspended"}}
     group: str | None = None
     period: int | None = None
     if facts.subscription is not None:
@@ -68,6 +84,7 @@ def organization(facts: OrganizationFacts, *, now: datetime) -> list[Resource]:
         plugins[LIMIT] = {
             "subscription": facts.subscription.public_id,
             "periods": [{"start": each.start, "end": each.end} for each in (current, following)],
+            **_overrides(facts.subscription),
         }
     consumer = resources.consumer(
         facts.public_id, plugins=plugins, revision=facts.revision, group=group, period=period
@@ -85,15 +102,22 @@ def periods(
     another machine's clock, is in its first period already.
     """
     current = current_period(subscription, time, now=now)
-    following = period_after(current, time_zone=subscription.time_zone, anchor_day=subscription.anchor_day)
+    following = subscription.course.after(current)
     return _wall(current, time), _wall(following, time)
 
 
 def current_period(subscription: SubscriptionFacts, time: OrganizationTime, *, now: datetime) -> Period:
     """Return the current billing period in the organization's own time."""
-    here = max(time.at(now), subscription.started_at)
-    full = period_containing(here, time_zone=subscription.time_zone, anchor_day=subscription.anchor_day)
-    return Period(max(full.start, subscription.started_at), full.end)
+    return subscription.course.around(time.at(now))
+
+
+def _overrides(subscription: SubscriptionFacts) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if subscription.limits is not None:
+        found["limits"] = list(subscription.limits)
+    if subscription.quota is not None:
+        found["quota"] = dict(subscription.quota)
+    return found
 
 
 def _wall(period: Period, time: OrganizationTime) -> WallPeriod:

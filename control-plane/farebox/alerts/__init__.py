@@ -1,0 +1,1 @@
+"""What customers set on their own spending: a cap, and thresholds that tell them in time."""
