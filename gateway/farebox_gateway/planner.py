@@ -66,10 +66,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """Something that is left alone although it is in the way."""
+    """Something that is left alone although it is in the way, or cannot be written and why."""
 
     ref: Ref
-    hindrance: Hindrance
+    hindrance: Hindrance | str
 
     def __str__(self) -> str:
         """Say it in a line."""

@@ -4,7 +4,7 @@ A resource of ours says so with the label `managed-by=farebox`, and at which rev
 `farebox-revision`. Nothing here knows organizations, plans or keys; that is the caller's translation.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -107,9 +107,27 @@ def labels(revision: int, **more: str) -> dict[str, str]:
     return {OWNER_LABEL: OWNER, REVISION_LABEL: str(revision), **extra}
 
 
-def upstream(code: str, *, nodes: Mapping[str, int], revision: int) -> Resource:
-    """Return an upstream; `nodes` maps `host:port` to a weight."""
-    return Resource(Ref(Kind.UPSTREAM, code), {"id": code, "nodes": dict(nodes), "labels": labels(revision)})
+def upstream(
+    code: str, *, nodes: Mapping[str, int] | Sequence[Body], revision: int, **settings: Any
+) -> Resource:
+    """Return an upstream. `nodes` maps `host:port` to a weight, or lists APISIX's node objects.
+
+    `settings` are APISIX's own members of an upstream: `type`, `scheme`, `checks`, `timeout` and the like.
+    """
+    given = dict(nodes) if isinstance(nodes, Mapping) else [dict(node) for node in nodes]
+    return Resource(
+        Ref(Kind.UPSTREAM, code), {"id": code, "nodes": given, **settings, "labels": labels(revision)}
+    )
+
+
+def service(
+    code: str, *, name: str, plugins: Body, revision: int, upstream_id: str | None = None
+) -> Resource:
+    """Return a service, whose upstream and plugins hold for its routes where they have none of their own."""
+    body: dict[str, Any] = {"id": code, "name": name, "plugins": dict(plugins)}
+    if upstream_id is not None:
+        body["upstream_id"] = upstream_id
+    return Resource(Ref(Kind.SERVICE, code), {**body, "labels": labels(revision)})
 
 
 def consumer_group(code: str, *, plugins: Body, revision: int) -> Resource:
@@ -126,13 +144,25 @@ def route(
     plugins: Body,
     revision: int,
     upstream_id: str | None = None,
+    service_id: str | None = None,
     methods: Iterable[str] = (),
     hosts: Iterable[str] = (),
+    priority: int = 0,
+    enabled: bool = True,
 ) -> Resource:
-    """Return a route. Without methods or hosts it takes every one; without an upstream it serves nothing."""
+    """Return a route. Without methods or hosts it takes every one.
+
+    Without an upstream it takes its service's; without that too it serves nothing.
+    """
     body: dict[str, Any] = {"id": code, "uris": list(uris), "plugins": dict(plugins)}
     if upstream_id is not None:
         body["upstream_id"] = upstream_id
+    if service_id is not None:
+        body["service_id"] = service_id
+    if priority:
+        body["priority"] = priority
+    if not enabled:
+        body["status"] = 0
     if method_list := list(methods):
         body["methods"] = method_list
     if host_list := list(hosts):

@@ -15,6 +15,8 @@ from tests.gateway.harness import Gateway, Upstream, running_edge, running_upstr
 from farebox import migrations
 from farebox.db import Database
 from farebox.products import service as products
+from farebox.products.offers import RouteSpec
+from farebox.products.upstreams import UpstreamSpec
 from farebox.settings import Settings
 from farebox_cli.servers import embedded_postgres, embedded_redis
 
@@ -82,8 +84,8 @@ async def bench(folder: Path, count: int) -> AsyncIterator[Bench]:
         await connection.close()
         database = Database(urls.worker, pool_size=1)
         async with database.transaction() as session:
-            await products.put_upstream(session, "api", nodes=upstream.node)
-            await products.put_route(session, "api", upstream="api", uris=["/api/*"])
+            await products.put(session, UpstreamSpec.simple("api", upstream.node))
+            await products.put(session, RouteSpec(code="api", upstream="api", paths=["/api/*"]))
         await database.close()
         yield Bench(urls, redis.url, gateway, upstream)
 

@@ -1,181 +1,173 @@
-"""The routes that are sold and the upstreams they lead to: checked, kept, and the gateways told.
+"""What is sold through the gateways: put, shown, removed; and every change told to the gateways.
 
-They are the operator's; writing them needs the worker's role, or an operator's session.
+A definition arrives as a checked value; what it refers to is checked here, and held by the database. These
+are the operator's: writing them needs the worker's role, or an operator's session.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import problems
 from farebox.gateways import service as gateways
 from farebox.problems import Refusal
-from farebox.products.model import Route, Upstream
+from farebox.products.model import Product, Route, Upstream
+from farebox.products.offers import Policies, ProductSpec, RouteSpec, contradiction
+from farebox.products.upstreams import UpstreamSpec
+from farebox.web import invalid
 
-METHODS: Final = (
-    "GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE", "PURGE",
-)  # fmt: skip
-RESERVED_PREFIX: Final = "farebox-"
-MOST_UNITS: Final = 1_000_000
-_CODE: Final = re.compile(r"[a-zA-Z0-9_.-]{1,64}")
-_URI: Final = re.compile(r"/[\x21-\x7e]{0,4095}")
-_HOST: Final = re.compile(r"(\*\.)?[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_NODE: Final = re.compile(r"(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):(\d{1,5})")
+AnySpec = UpstreamSpec | ProductSpec | RouteSpec
+S = TypeVar("S", UpstreamSpec, ProductSpec, RouteSpec)
+_TABLES: Final[dict[type[Any], type[Any]]] = {UpstreamSpec: Upstream, ProductSpec: Product, RouteSpec: Route}
+NOUNS: Final[dict[type[Any], str]] = {UpstreamSpec: "upstream", ProductSpec: "product", RouteSpec: "route"}
+_ONE_WRITER: Final = text("SELECT pg_advisory_xact_lock(hashtextextended('farebox.products', 0))")
 
 
 @dataclass(frozen=True, slots=True)
-class RouteView:
-    """A route with where it leads."""
+class Kept(Generic[S]):
+    """A definition as it stands, and the declarative file that made it, if one did."""
 
-    code: str
-    upstream: str
-    nodes: Mapping[str, int]
-    uris: Sequence[str]
-    methods: Sequence[str]
-    hosts: Sequence[str]
-    units: int
-    upstream_units: bool
+    spec: S
+    managed_by: str | None
 
 
-async def put_upstream(session: AsyncSession, code: str, *, nodes: Mapping[str, int]) -> None:
-    """Create or replace an upstream; `nodes` maps `host:port` to a weight. Raises `Refusal` 422."""
-    _check({"code": _code_problem(code), "nodes": _nodes_problem(nodes)})
-    found = await session.get(Upstream, code, with_for_update=True)
-    if found is None:
-        session.add(Upstream(code=code, nodes=dict(nodes)))
-    else:
-        found.nodes = dict(nodes)
-    await session.flush()
+async def put(session: AsyncSession, spec: AnySpec) -> bool:
+    """Create or replace an upstream, product or route; returns whether anything differs now.
+
+    What is the same already is left alone, and no gateway is told. Raises `Refusal` 422 naming the field
+    where it refers to nothing, or where route and product contradict each other.
+    """
+    await lock(session)
+    await _refuse_loose_ends(session, spec)
+    changed = await keep(session, spec)
+    if changed:
+        await gateways.touch_catalogue(session)
+    return changed
+
+
+async def remove(session: AsyncSession, kind: type[AnySpec], code: str) -> None:
+    """Remove one. Raises `Refusal` 404, or 409 (`still_in_use`) naming what leads there."""
+    await lock(session)
+    await erase(session, kind, code)
     await gateways.touch_catalogue(session)
 
 
-async def put_route(
-    session: AsyncSession,
-    code: str,
-    *,
-    upstream: str,
-    uris: Sequence[str],
-    methods: Sequence[str] = (),
-    hosts: Sequence[str] = (),
-    units: int = 1,
-    upstream_units: bool = False,
-) -> None:
-    """Create or replace a metered route to an upstream that exists. Raises `Refusal` 422, naming each field.
+async def lock(session: AsyncSession) -> None:
+    """Let one transaction at a time change the catalogue, so that what it checked holds when it ends."""
+    await session.execute(_ONE_WRITER)
 
-    `uris` begin with `/` and may end in `*`; without methods or hosts every one is served. `units` is what a
-    request counts for; with `upstream_units` the upstream's X-Farebox-Units header decides.
+
+async def keep(session: AsyncSession, spec: AnySpec, *, made_by: str | None = None) -> bool:
+    """Create or replace one that has been checked, without telling the gateways.
+
+    `made_by` is kept when it is created. Returns whether anything differs now.
     """
-    _check(
-        {
-            "code": _code_problem(code),
-            "uris": _uris_problem(uris),
-            "methods": _each(methods, lambda one: one in METHODS, f"methods are {', '.join(METHODS)}"),
-            "hosts": _each(hosts, _HOST.fullmatch, "use lower-case host names, at most with a leading `*.`"),
-            "units": None if 0 <= units <= MOST_UNITS else f"must be 0 to {MOST_UNITS}",
-        }
-    )
-    if await session.get(Upstream, upstream) is None:
-        _check({"upstream": f"there is no upstream {upstream!r}; put it first"})
-    members: dict[str, Any] = {
-        "upstream_code": upstream,
-        "uris": list(uris),
-        "methods": list(dict.fromkeys(methods)),
-        "hosts": list(dict.fromkeys(hosts)),
-        "units": units,
-        "upstream_units": upstream_units,
-    }
-    found = await session.get(Route, code, with_for_update=True)
+    found = await session.get(_TABLES[type(spec)], spec.code, with_for_update=True)
+    columns: dict[str, Any] = {"definition": spec.document()}
+    if isinstance(spec, Policies):
+        columns["upstream_code"] = spec.upstream
+        columns["release_upstream_code"] = spec.release.upstream if spec.release else None
+    if isinstance(spec, RouteSpec):
+        columns["product_code"] = spec.product
     if found is None:
-        session.add(Route(code=code, **members))
+        session.add(_TABLES[type(spec)](code=spec.code, managed_by=made_by, **columns))
+    elif found.definition == columns["definition"]:
+        return False
     else:
-        for name, value in members.items():
+        for name, value in columns.items():
             setattr(found, name, value)
     await session.flush()
-    await gateways.touch_catalogue(session)
+    return True
+
+
+async def erase(session: AsyncSession, kind: type[AnySpec], code: str) -> None:
+    """Remove one without telling the gateways. Raises as `remove`."""
+    found = await session.get(_TABLES[kind], code, with_for_update=True)
+    if found is None:
+        raise Refusal(problems.NOT_FOUND, f"there is no {NOUNS[kind]} {code!r}")
+    if users := await in_use_by(session, kind, code):
+        raise Refusal(
+            problems.STILL_IN_USE,
+            f"{NOUNS[kind]} {code!r} is still used by {', '.join(users)}; lead them elsewhere first",
+            details={"used_by": users},
+        )
+    await session.delete(found)
+    await session.flush()
+
+
+async def in_use_by(session: AsyncSession, kind: type[AnySpec], code: str) -> list[str]:
+    """Name what refers to an upstream or a product, as `route messages`."""
+    if kind is RouteSpec:
+        return []
+    if kind is ProductSpec:
+        routes = await session.scalars(
+            select(Route.code).where(Route.product_code == code).order_by(Route.code)
+        )
+        return [f"route {each}" for each in routes]
+    users: list[str] = []
+    for noun, table in (("product", Product), ("route", Route)):
+        leads_there = or_(table.upstream_code == code, table.release_upstream_code == code)
+        found = await session.scalars(select(table.code).where(leads_there).order_by(table.code))
+        users += [f"{noun} {each}" for each in found]
+    return users
+
+
+async def show(session: AsyncSession, kind: type[S], code: str) -> Kept[S]:
+    """Return one as it stands. Raises `Refusal` 404."""
+    found = await session.get(_TABLES[kind], code)
+    if found is None:
+        raise Refusal(problems.NOT_FOUND, f"there is no {NOUNS[kind]} {code!r}")
+    return Kept(read(kind, found.code, found.definition), found.managed_by)
+
+
+async def everything(
+    session: AsyncSession, kind: type[S], *, after: str = "", limit: int | None = None
+) -> list[Kept[S]]:
+    """Return all of a kind by code, or those after `after`, as many as `limit`."""
+    table = _TABLES[kind]
+    rows = await session.scalars(select(table).where(table.code > after).order_by(table.code).limit(limit))
+    return [Kept(read(kind, row.code, row.definition), row.managed_by) for row in rows]
 
 
 async def remove_route(session: AsyncSession, code: str) -> None:
-    """Remove a route, and its upstream if no other route leads there. Raises `Refusal` 404."""
-    found = await session.get(Route, code, with_for_update=True)
-    if found is None:
-        raise Refusal(problems.NOT_FOUND, f"there is no route {code!r}")
-    upstream = found.upstream_code
-    await session.delete(found)
-    await session.flush()
-    others = await session.scalar(
-        select(func.count()).select_from(Route).where(Route.upstream_code == upstream)
-    )
-    if not others and (left := await session.get(Upstream, upstream)) is not None:
-        await session.delete(left)
-        await session.flush()
-    await gateways.touch_catalogue(session)
+    """Remove a route, and the upstream of the same code if nothing else leads there. Raises `Refusal` 404."""
+    await remove(session, RouteSpec, code)
+    made_with_it = await session.get(Upstream, code)
+    if made_with_it is not None and not await in_use_by(session, UpstreamSpec, code):
+        await erase(session, UpstreamSpec, code)
 
 
-async def list_routes(session: AsyncSession) -> list[RouteView]:
-    """Return every route with its upstream's nodes, by code."""
-    rows = await session.execute(
-        select(Route, Upstream).join(Upstream, Upstream.code == Route.upstream_code).order_by(Route.code)
-    )
-    return [
-        RouteView(
-            route.code,
-            upstream.code,
-            upstream.nodes,
-            route.uris,
-            route.methods,
-            route.hosts,
-            route.units,
-            route.upstream_units,
-        )
-        for route, upstream in rows
-    ]
+def read(kind: type[S], code: str, definition: dict[str, Any]) -> S:
+    """Return a kept definition as a value."""
+    return kind.model_validate({"code": code, **definition})
 
 
-def _check(found: Mapping[str, str | None]) -> None:
-    """Raise `Refusal` 422 for every field that has a problem."""
-    fields = [{"field": name, "problem": problem} for name, problem in found.items() if problem]
-    if fields:
-        raise Refusal(problems.INVALID_REQUEST, "Some fields cannot be accepted.", details={"fields": fields})
+async def _refuse_loose_ends(session: AsyncSession, spec: AnySpec) -> None:
+    if not isinstance(spec, Policies):
+        return
+    for name, upstream in (
+        ("upstream", spec.upstream),
+        ("release.upstream", spec.release.upstream if spec.release else None),
+    ):
+        if upstream is not None and await session.get(Upstream, upstream) is None:
+            raise invalid(name, f"there is no upstream {upstream!r}; put it first")
+    if isinstance(spec, RouteSpec):
+        product = None
+        if spec.product is not None:
+            row = await session.get(Product, spec.product)
+            if row is None:
+                raise invalid("product", f"there is no product {spec.product!r}; put it first")
+            product = read(ProductSpec, row.code, row.definition)
+        _refuse_contradictions([spec], product)
+    elif isinstance(spec, ProductSpec):
+        rows = await session.scalars(select(Route).where(Route.product_code == spec.code))
+        _refuse_contradictions([read(RouteSpec, row.code, row.definition) for row in rows], spec)
 
 
-def _code_problem(code: str) -> str | None:
-    if not _CODE.fullmatch(code):
-        return "use 1 to 64 of letters, digits, `_`, `.`, `-`"
-    if code.startswith(RESERVED_PREFIX):
-        return f"names that begin with {RESERVED_PREFIX} are Farebox's own; choose another"
-    return None
-
-
-def _uris_problem(uris: Sequence[str]) -> str | None:
-    if not uris:
-        return "name at least one path, such as /v1/*"
-    if len(set(uris)) != len(uris):
-        return "a path stands there twice"
-    return _each(
-        uris,
-        lambda uri: _URI.fullmatch(uri) and "*" not in uri[:-1] and "?" not in uri and "#" not in uri,
-        "each begins with `/`, may have `*` at its end alone, and has no spaces and no query",
-    )
-
-
-def _nodes_problem(nodes: Mapping[str, int]) -> str | None:
-    if not nodes:
-        return "name at least one node as host:port"
-    for node, weight in nodes.items():
-        match = _NODE.fullmatch(node)
-        if match is None or not 1 <= int(match[2]) <= 65_535:
-            return f"{node!r} is not host:port with a port from 1 to 65535"
-        if not 0 <= weight <= 10_000:
-            return f"the weight of {node!r} must be 0 to 10000"
-    if not any(nodes.values()):
-        return "at least one node needs a weight above 0"
-    return None
-
-
-def _each(values: Iterable[str], sound: Any, problem: str) -> str | None:
-    wrong = next((value for value in values if not sound(value)), None)
-    return None if wrong is None else f"{wrong!r}: {problem}"
+def _refuse_contradictions(routes: Sequence[RouteSpec], product: ProductSpec | None) -> None:
+    for route in routes:
+        if (found := contradiction(route, product)) is not None:
+            raise invalid(found[0], f"route {route.code!r}: {found[1]}")

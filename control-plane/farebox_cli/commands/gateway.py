@@ -1,4 +1,4 @@
-"""`farebox worker`, `farebox sync` and `farebox route`: everything between what was sold and the gateway.
+"""`farebox worker` and `farebox sync`: everything between what was sold and the gateway.
 
 All work as the worker's role. A pass is run by the worker that holds the gateway's lock; where no worker
 runs, the command takes the lock and runs it itself.
@@ -21,8 +21,6 @@ from farebox_cli.output import Table, emit, json_option, print_json, say
 from farebox_cli.worker_database import worker_database
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncSession
-
     from farebox_worker.targets import Target
 
 T = TypeVar("T")
@@ -214,106 +212,6 @@ async def _ask(database: Any, gateway: str, scope: str, *, overwrite_newer: bool
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-@click.group
-def route() -> None:
-    """The API routes that the gateway serves, each metered."""
-
-
-@route.command("put")
-@click.argument("code")
-@click.option(
-    "--uri", "uris", multiple=True, required=True, help="A path; `*` at its end takes all below it."
-)
-@click.option("--node", "nodes", multiple=True, help="host:port of the API; with =WEIGHT if not 1.")
-@click.option("--upstream", help="The upstream's code; CODE unless given.")
-@click.option("--method", "methods", multiple=True, help="An HTTP method; every one unless given.")
-@click.option("--host", "hosts", multiple=True, help="A host name; every one unless given.")
-@click.option("--units", default=1, show_default=True, help="What one request counts for.")
-@click.option("--upstream-units", is_flag=True, help="The API's X-Farebox-Units header decides instead.")
-@pass_settings
-def put_route(
-    settings: Settings,
-    *,
-    code: str,
-    uris: tuple[str, ...],
-    nodes: tuple[str, ...],
-    upstream: str | None,
-    methods: tuple[str, ...],
-    hosts: tuple[str, ...],
-    units: int,
-    upstream_units: bool,
-) -> None:
-    """Create or replace the route CODE; the gateway serves it within a second."""
-    weights = dict(_node(text) for text in nodes)
-
-    async def act(session: "AsyncSession") -> None:
-        from farebox.products import service
-
-        if weights:
-            await service.put_upstream(session, upstream or code, nodes=weights)
-        await service.put_route(
-            session,
-            code,
-            upstream=upstream or code,
-            uris=uris,
-            methods=[method.upper() for method in methods],
-            hosts=hosts,
-            units=units,
-            upstream_units=upstream_units,
-        )
-
-    _work(settings, act)
-    say(f"The route {code} is on its way to the gateway.")
-
-
-@route.command("remove")
-@click.argument("code")
-@pass_settings
-def remove_route(settings: Settings, *, code: str) -> None:
-    """Remove the route CODE, and its upstream if no other route leads there."""
-
-    async def act(session: "AsyncSession") -> None:
-        from farebox.products import service
-
-        await service.remove_route(session, code)
-
-    _work(settings, act)
-    say(f"The route {code} is being removed from the gateway.")
-
-
-@route.command("list")
-@json_option
-@pass_settings
-def list_routes(settings: Settings, *, as_json: bool) -> None:
-    """Show every route and where it leads."""
-
-    async def act(session: "AsyncSession") -> list[Any]:
-        from farebox.products import service
-
-        return list(await service.list_routes(session))
-
-    found = _work(settings, act)
-    rows = [
-        (
-            each.code,
-            " ".join(each.uris),
-            " ".join(each.methods) or "any",
-            " ".join(each.hosts) or "any",
-            ", ".join(f"{node}={weight}" if weight != 1 else node for node, weight in each.nodes.items()),
-            "by the upstream" if each.upstream_units else each.units,
-        )
-        for each in found
-    ]
-    emit(found, as_json=as_json, tables=Table(("route", "paths", "methods", "hosts", "nodes", "units"), rows))
-
-
-def _node(text: str) -> tuple[str, int]:
-    node, equals, weight = text.partition("=")
-    if equals and not weight.isdigit():
-        raise CommandError(f"{text!r}: a weight is a whole number, as in host:port=10.", exit_code=Exit.USAGE)
-    return node, int(weight) if equals else 1
-
-
 def _target(settings: Settings, gateway: str) -> "Target":
     from farebox_worker.targets import targets
 
@@ -322,14 +220,6 @@ def _target(settings: Settings, gateway: str) -> "Target":
             return target
     known = ", ".join(target.code for target in targets(settings))
     raise CommandError(f"There is no gateway {gateway!r}; known: {known}.", exit_code=Exit.USAGE)
-
-
-def _work(settings: Settings, act: "Callable[[AsyncSession], Awaitable[T]]") -> T:
-    async def within(database: Any) -> T:
-        async with database.transaction() as session:
-            return await act(session)
-
-    return _run(settings, within)
 
 
 def _run(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:

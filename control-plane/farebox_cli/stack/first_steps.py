@@ -12,6 +12,8 @@ import aiohttp
 from farebox import migrations
 from farebox.db import Database
 from farebox.products import service as products
+from farebox.products.offers import RouteSpec
+from farebox.products.upstreams import UpstreamSpec
 from farebox.usage.nodes import nodes
 
 ROLE_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
@@ -22,7 +24,7 @@ ROLE_VARIABLES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 SAMPLE_ROUTE: Final = "messages"
-_SAMPLE_URIS: Final = ("/v1/messages/*",)
+_SAMPLE_PATHS: Final = ["/v1/messages/*"]
 _PATIENCE_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.05
 
@@ -47,15 +49,12 @@ async def migrate(owner_url: str) -> None:
 
 async def sell_the_sample_api(worker_url: str, *, upstream: str) -> None:
     """Register the sample API at `upstream` (host:port) as a route, unless it is there just so already."""
-    leads_to = {upstream: 1}
+    sample = RouteSpec(code=SAMPLE_ROUTE, upstream=SAMPLE_ROUTE, paths=_SAMPLE_PATHS)
     database = Database(worker_url, pool_size=1)
     try:
         async with database.transaction() as session:
-            for route in await products.list_routes(session):
-                if route.code == SAMPLE_ROUTE and route.nodes == leads_to:
-                    return
-            await products.put_upstream(session, SAMPLE_ROUTE, nodes=leads_to)
-            await products.put_route(session, SAMPLE_ROUTE, upstream=SAMPLE_ROUTE, uris=_SAMPLE_URIS)
+            await products.put(session, UpstreamSpec.simple(SAMPLE_ROUTE, {upstream: 1}))
+            await products.put(session, sample)
     finally:
         await database.close()
 

@@ -2,7 +2,8 @@
 
     consumers.py    an organization is a consumer
     credentials.py  an API key is a credential of it
-    catalogue.py    plan versions are consumer groups; routes and upstreams are themselves
+    catalogue.py    plan versions are consumer groups, products services; routes are themselves
+    catalogue_upstreams.py, catalogue_traffic.py  upstreams; policies as APISIX's own plugins
     instants.py     Unix milliseconds
 
 Nothing here reads a database or speaks to a gateway.
@@ -13,14 +14,15 @@ from farebox_worker.translate.catalogue import (
     CANARY_ROUTE,
     CatalogueFacts,
     PlanFacts,
-    RouteFacts,
-    UpstreamFacts,
     canary,
     catalogue,
     marker_text,
     plan,
+    product,
     route,
 )
+from farebox_worker.translate.catalogue_traffic import lacking
+from farebox_worker.translate.catalogue_upstreams import upstream
 from farebox_worker.translate.consumers import (
     OrganizationFacts,
     SubscriptionFacts,
@@ -39,18 +41,19 @@ __all__ = [
     "KeyFacts",
     "OrganizationFacts",
     "PlanFacts",
-    "RouteFacts",
     "SubscriptionFacts",
-    "UpstreamFacts",
     "WallPeriod",
     "canary",
     "catalogue",
     "credential",
     "current_period",
+    "lacking",
     "marker_text",
     "milliseconds",
     "organization",
     "periods",
     "plan",
+    "product",
     "route",
+    "upstream",
 ]

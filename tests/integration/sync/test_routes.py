@@ -1,78 +1,85 @@
 """Routes and upstreams: what is refused, what is kept, and that the gateways are told."""
 
-from typing import Any
-
 import pytest
 from tests.integration.sync.world import World
 
 from farebox.problems import Refusal
 from farebox.products import service
-
-GOOD: dict[str, Any] = {"upstream": "api", "uris": ["/v1/*"]}
+from farebox.products.offers import ProductSpec, RouteSpec
+from farebox.products.upstreams import UpstreamSpec
 
 
 @pytest.mark.parametrize(
-    ("code", "given", "field"),
+    ("spec", "field"),
     [
-        ("bad code", {}, "code"),
-        ("farebox-canary", {}, "code"),
-        ("x" * 65, {}, "code"),
-        ("r", {"uris": []}, "uris"),
-        ("r", {"uris": ["v1"]}, "uris"),
-        ("r", {"uris": ["/a*b"]}, "uris"),
-        ("r", {"uris": ["/a?b=1"]}, "uris"),
-        ("r", {"uris": ["/a\n"]}, "uris"),
-        ("r", {"uris": ["/a", "/a"]}, "uris"),
-        ("r", {"methods": ["get"]}, "methods"),
-        ("r", {"hosts": ["UPPER.example.com"]}, "hosts"),
-        ("r", {"hosts": ["*"]}, "hosts"),
-        ("r", {"units": -1}, "units"),
-        ("r", {"upstream": "nowhere"}, "upstream"),
+        (RouteSpec(code="r", upstream="nowhere", paths=["/v1"]), "upstream"),
+        (RouteSpec(code="r", product="nowhere", paths=["/v1"]), "product"),
+        (ProductSpec(code="p", name="P", upstream="nowhere"), "upstream"),
+        (
+            RouteSpec.model_validate(
+                {"code": "r", "upstream": "api", "paths": ["/v1"], "release": {"upstream": "nowhere"}}
+            ),
+            "release.upstream",
+        ),
     ],
 )
-async def test_a_bad_route_is_refused_naming_the_field(
-    world: World, code: str, given: dict[str, Any], field: str
-) -> None:
-    """Nothing of a refused route is kept, and no gateway is told."""
+async def test_what_leads_nowhere_is_refused(world: World, spec: RouteSpec | ProductSpec, field: str) -> None:
+    """Nothing of what is refused is kept, and no gateway is told."""
     before = await world.rows("SELECT catalogue_revision FROM gateways")
     with pytest.raises(Refusal) as refused:
         async with world.worker.transaction() as session:
-            await service.put_route(session, code, **{**GOOD, **given})
+            await service.put(session, spec)
     assert [each["field"] for each in refused.value.details["fields"]] == [field]
     assert await world.rows("SELECT catalogue_revision FROM gateways") == before
     async with world.worker.transaction() as session:
-        assert [route.code for route in await service.list_routes(session)] == ["api"]
+        assert [kept.spec.code for kept in await service.everything(session, RouteSpec)] == ["api"]
 
 
-@pytest.mark.parametrize(
-    "nodes",
-    [{}, {"host": 1}, {"host:0": 1}, {"host:99999": 1}, {"http://host:80": 1}, {"h:1": -1}, {"h:1": 0}],
-)
-async def test_a_bad_upstream_is_refused(world: World, nodes: dict[str, int]) -> None:
-    """A node is host:port with a weight, and one of them must take requests."""
-    with pytest.raises(Refusal) as refused:
-        async with world.worker.transaction() as session:
-            await service.put_upstream(session, "u", nodes=nodes)
-    assert refused.value.details["fields"][0]["field"] == "nodes"
-
-
-async def test_put_replaces_and_remove_takes_the_upstream_that_nobody_needs(world: World) -> None:
-    """A second put replaces the route; its upstream goes with the last route that leads there."""
+async def test_put_replaces_and_remove_takes_the_upstream_that_was_made_with_it(world: World) -> None:
+    """A second put replaces the route; the upstream of its name goes with it once nothing leads there."""
     async with world.worker.transaction() as session:
-        await service.put_upstream(session, "u", nodes={"[::1]:80": 1, "api.internal:8080": 2})
-        await service.put_route(session, "r", upstream="u", uris=["/a"], methods=["GET", "GET"])
-        await service.put_route(session, "r", upstream="u", uris=["/b"], units=3)
-        await service.put_route(session, "other", upstream="u", uris=["/c"], hosts=["*.example.com"])
-        [_, other, made] = await service.list_routes(session)
-        assert (made.uris, made.methods, made.units) == (["/b"], [], 3)
-        assert other.nodes == {"[::1]:80": 1, "api.internal:8080": 2}
+        await service.put(session, UpstreamSpec.simple("r", {"[::1]:80": 1, "api.internal:8080": 2}))
+        await service.put(session, RouteSpec(code="r", upstream="r", paths=["/a"], methods=["GET"]))
+        assert await service.put(session, RouteSpec(code="r", upstream="r", paths=["/b"], units=3))
+        assert not await service.put(session, RouteSpec(code="r", upstream="r", paths=["/b"], units=3))
+        await service.put(session, RouteSpec(code="s", upstream="r", paths=["/c"], hosts=["*.example.com"]))
+        made = (await service.show(session, RouteSpec, "r")).spec
+        assert (made.paths, made.methods, made.units) == (["/b"], [], 3)
+        with pytest.raises(Refusal) as refused:
+            await service.remove(session, UpstreamSpec, "r")
+        assert refused.value.details["used_by"] == ["route r", "route s"]
         await service.remove_route(session, "r")
-        assert {route.upstream for route in await service.list_routes(session)} == {"api", "u"}
-        await service.remove_route(session, "other")
+        assert len(await service.everything(session, UpstreamSpec)) == 2
+        await service.put(session, RouteSpec(code="r", upstream="r", paths=["/b"]))
+        await service.remove_route(session, "s")
+        await service.remove_route(session, "r")
     assert await world.rows("SELECT code FROM upstreams") == [{"code": "api"}]
     with pytest.raises(Refusal):
         async with world.worker.transaction() as session:
             await service.remove_route(session, "r")
+
+
+async def test_nothing_is_told_where_nothing_changed(world: World) -> None:
+    """Putting what is so already bumps no revision and leaves no work."""
+    before = await world.rows("SELECT catalogue_revision FROM gateways")
+    await world.sell()
+    assert await world.rows("SELECT catalogue_revision FROM gateways") == before
+
+
+async def test_a_product_and_its_routes_hold_together(world: World) -> None:
+    """A product cannot lose what its routes need, neither its upstream nor itself."""
+    async with world.worker.transaction() as session:
+        await service.put(session, ProductSpec(code="p", name="P", upstream="api"))
+        await service.put(session, RouteSpec(code="r", product="p", paths=["/p"]))
+    for spec, field in ((ProductSpec(code="p", name="P"), "upstream"),):
+        with pytest.raises(Refusal) as refused:
+            async with world.worker.transaction() as session:
+                await service.put(session, spec)
+        assert refused.value.details["fields"][0]["field"] == field
+    with pytest.raises(Refusal) as refused:
+        async with world.worker.transaction() as session:
+            await service.remove(session, ProductSpec, "p")
+    assert refused.value.problem.code == "still_in_use"
 
 
 async def test_nothing_is_enforced_while_one_gateway_lacks_it(world: World) -> None:

@@ -22,6 +22,8 @@ from farebox.keys import service as keys
 from farebox.migrations import DatabaseUrls
 from farebox.organizations import service as organizations
 from farebox.products import service as products
+from farebox.products.offers import RouteSpec
+from farebox.products.upstreams import UpstreamSpec
 from farebox.settings import Settings
 from farebox_contract.keys import IssuedKey
 from farebox_contract.node_status import EDGE_PATH
@@ -141,8 +143,9 @@ class World:
     async def sell(self, code: str = "api", **more: Any) -> None:
         """Put a route to the world's upstream."""
         async with self.worker.transaction() as session:
-            await products.put_upstream(session, code, nodes=self.upstream.node)
-            await products.put_route(session, code, upstream=code, **{"uris": [f"/{code}/*"], **more})
+            await products.put(session, UpstreamSpec.simple(code, self.upstream.node))
+            given = {"upstream": code, "paths": [f"/{code}/*"], **more}
+            await products.put(session, RouteSpec.model_validate({"code": code, **given}))
 
     # -- what is to be seen
 

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from farebox.clock import ClockOffset, OrganizationTime
+from farebox.products.offers import RouteSpec
+from farebox.products.upstreams import UpstreamSpec
 from farebox_contract.plugins import SCHEMAS
 from farebox_gateway.resources import Kind, Resource
 from farebox_worker import translate
@@ -18,9 +20,7 @@ from farebox_worker.translate import (
     KeyFacts,
     OrganizationFacts,
     PlanFacts,
-    RouteFacts,
     SubscriptionFacts,
-    UpstreamFacts,
 )
 
 PLACES = {
@@ -148,6 +148,17 @@ def test_closed_is_absent_suspended_is_a_state_expired_is_absent() -> None:
     assert credential.body["plugins"]["farebox-auth"]["expires_at"] == ms("2026-11-21T10:00:00+00:00") + 1
 
 
+WHOLE = {
+    "code": "api",
+    "upstream": "api",
+    "paths": ["/v1/*"],
+    "methods": ["GET"],
+    "hosts": ["api.example.com"],
+    "units": 5,
+    "upstream_units": True,
+}
+
+
 def test_a_plan_is_a_group_and_a_route_carries_all_three_plugins() -> None:
     """Limits and quota go out as they are stored; weights only where they differ from one unit."""
     quota = {"units": 1000, "kind": "hard"}
@@ -155,8 +166,9 @@ def test_a_plan_is_a_group_and_a_route_carries_all_three_plugins() -> None:
     catalogue = CatalogueFacts(
         3,
         (PlanFacts("free-1", limits, quota, "closed"), PlanFacts("pro-1", limits, None, "open")),
-        (UpstreamFacts("api", {"10.0.0.1:80": 1}),),
-        (RouteFacts("api", "api", ["/v1/*"], ["GET"], ["api.example.com"], 5, True),),
+        (UpstreamSpec.simple("api", {"10.0.0.1:80": 1}),),
+        (),
+        (RouteSpec.model_validate(WHOLE),),
     )
     made = {
         str(each.ref): each
@@ -182,8 +194,9 @@ def test_without_plugins_nothing_is_desired_that_serves() -> None:
     catalogue = CatalogueFacts(
         1,
         (PlanFacts("free-1", [], None, "open"),),
-        (UpstreamFacts("api", {"h:1": 1}),),
-        (RouteFacts("api", "api", ["/"], [], [], 1, False),),
+        (UpstreamSpec.simple("api", {"h:1": 1}),),
+        (),
+        (RouteSpec(code="api", upstream="api", paths=["/"]),),
     )
     made = translate.catalogue(catalogue, nonce="n", with_routes=False)
     assert [each.ref.kind for each in made] == [Kind.UPSTREAM]
