@@ -64,6 +64,7 @@ class Ports:
     gateway_admin: int
     upstream: int
     smtp: int
+    payments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Addresses:
     gateway_admin: str
     upstream: str
     smtp: str
+    payments: str
     home: str
     env_file: str
     mail_folder: str
@@ -96,6 +98,7 @@ _WISHES: Final[Mapping[str, _Wish]] = MappingProxyType(
         "gateway_admin": _Wish("the gateway's Admin API", "FAREBOX_EDGE_ADMIN_PORT", 9180),
         "upstream": _Wish("the sample API", "FAREBOX_SANDBOX_UPSTREAM_PORT", 8090),
         "smtp": _Wish("the mail sink", "FAREBOX_SANDBOX_SMTP_PORT", 1025),
+        "payments": _Wish("the payments sandbox", "FAREBOX_SANDBOX_PAYMENTS_PORT", 8095),
     }
 )
 
@@ -138,6 +141,7 @@ def addresses(home: Path, ports: Ports) -> Addresses:
         gateway_admin=f"http://{HOST}:{ports.gateway_admin}",
         upstream=f"http://{HOST}:{ports.upstream}",
         smtp=f"smtp://{HOST}:{ports.smtp}",
+        payments=f"http://{HOST}:{ports.payments}",
         home=str(home),
         env_file=str(home / "env"),
         mail_folder=str(home / "mail"),
@@ -203,6 +207,22 @@ def variables(
     if "FAREBOX_KEY_PREFIX" in ours:
         edge["FAREBOX_EDGE_KEY_PREFIX"] = ours["FAREBOX_KEY_PREFIX"]
     return {**edge, **ours}
+
+
+def payment_variables(options: StackOptions, where: Addresses, keys: Mapping[str, str]) -> dict[str, str]:
+    """Settings that lead to the payments sandbox; `keys` are its own, by setting without `FAREBOX_`.
+
+    A provider of which a person set anything is left to that person: a real key must never reach the sandbox,
+    and the sandbox's key never a real provider.
+    """
+    found: dict[str, str] = {}
+    for provider in ("STRIPE", "PAYSTACK"):
+        if any(name.startswith(f"FAREBOX_{provider}_") for name in options.variables):
+            continue
+        ours = {f"FAREBOX_{name.upper()}": key for name, key in keys.items()}
+        found |= {name: key for name, key in ours.items() if name.startswith(f"FAREBOX_{provider}_")}
+        found[f"FAREBOX_{provider}_API_URL"] = where.payments
+    return found
 
 
 def for_the_edge(everything: Mapping[str, str]) -> dict[str, str]:

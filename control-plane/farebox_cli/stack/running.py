@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from farebox.sandbox.keys import kept_or_made
 from farebox_cli import environment
 from farebox_cli.private_files import private_folder
 from farebox_cli.servers.embedded import EmbeddedServer
@@ -26,6 +27,7 @@ from farebox_cli.stack.configuration import (
     addresses,
     choose_ports,
     for_the_edge,
+    payment_variables,
     variables,
 )
 from farebox_cli.stack.output import Echo, MemberLog, silent
@@ -33,6 +35,8 @@ from farebox_cli.stack.programs import Program, ProgramMember, accepts
 from farebox_cli.stack.state import MemberState, StackState, remove_state, write_state
 from farebox_cli.stack.supervisor import Supervisor, together
 
+STRIPE_WEBHOOK_PATH: Final = "/api/v1/webhooks/stripe"
+PAYSTACK_WEBHOOK_PATH: Final = "/api/v1/webhooks/paystack"
 _FAREBOX: Final = (sys.executable, "-P", "-m", "farebox_cli")
 
 
@@ -60,7 +64,7 @@ class Stack:
     async def kill(self, name: str) -> int:
         """SIGKILL a member and return the process id that it had.
 
-        Members: postgres, redis, mail, upstream, worker, collect, web, edge.
+        Members: postgres, redis, mail, upstream, payments, worker, collect, web, edge.
         """
         return await self.supervisor.kill(name)
 
@@ -115,12 +119,13 @@ class _Start:
         recorded = environment.read(environment.env_file(self._home))
         kept = Secrets.kept_or_new(recorded, first_steps.ROLE_VARIABLES)
         services = await self._servers(kept)
-        settings = variables(self._options, self._where, self._ports, kept, services=services)
+        paying = payment_variables(self._options, self._where, asdict(kept_or_made(self._payments_folder)))
+        settings = variables(self._options, self._where, self._ports, kept, services={**services, **paying})
         given = self._options.variables
         chosen = {name: value for name, value in settings.items() if name not in given}
         environment.write(environment.env_file(self._home), chosen, given)
         migration = first_steps.migrate(settings["FAREBOX_DATABASE_OWNER_URL"])
-        await together([self._programs(settings, ("mail", "upstream")), migration])
+        await together([self._programs(settings, ("mail", "upstream", "payments")), migration])
         # Stopped from the right: who writes to the gateway before it, who reads its log after it.
         await self._programs(settings, ("collect",), ("edge",), ("worker", "web"))
         await self._until_it_works(settings)
@@ -182,7 +187,17 @@ class _Start:
         smtp, upstream = self._ports.smtp, self._ports.upstream
         mail = (*_FAREBOX, "sandbox", "mail", f"--port={smtp}", f"--folder={self._where.mail_folder}")
         sample = (*_FAREBOX, "sandbox", "upstream", f"--port={upstream}")
+        payments = (
+            *_FAREBOX,
+            "sandbox",
+            "payments",
+            f"--port={self._ports.payments}",
+            f"--folder={self._payments_folder}",
+            f"--stripe-webhook-url={self._where.web}{STRIPE_WEBHOOK_PATH}",
+            f"--paystack-webhook-url={self._where.web}{PAYSTACK_WEBHOOK_PATH}",
+        )
         return (
+            Program("payments", payments, outside, ready=accepts(HOST, self._ports.payments)),
             Program("mail", mail, outside, ready=accepts(HOST, smtp)),
             Program("upstream", sample, outside, ready=accepts(HOST, upstream)),
             Program("collect", (*_FAREBOX, "collect"), inside),
@@ -190,6 +205,10 @@ class _Start:
             Program("worker", (*_FAREBOX, "worker"), inside, announces=True),
             Program("web", (*_FAREBOX, "web"), inside, announces=True),
         )
+
+    @property
+    def _payments_folder(self) -> Path:
+        return self._home / "payments-sandbox"
 
     def _write_state(self) -> None:
         members = {

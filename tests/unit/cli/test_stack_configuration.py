@@ -13,6 +13,7 @@ from farebox_cli.stack.configuration import (
     addresses,
     choose_ports,
     for_the_edge,
+    payment_variables,
     variables,
 )
 
@@ -35,7 +36,7 @@ def _choose(options: StackOptions, *, taken: set[int]) -> tuple[Ports, list[str]
 
 def test_the_well_known_ports_where_they_are_free() -> None:
     """Nothing in the way: the documented ports, and no word about it."""
-    assert _choose(StackOptions(_HOME), taken=set()) == (Ports(8080, 9080, 9180, 8090, 1025), [])
+    assert _choose(StackOptions(_HOME), taken=set()) == (Ports(8080, 9080, 9180, 8090, 1025, 8095), [])
 
 
 def test_a_taken_port_is_replaced_and_said() -> None:
@@ -81,7 +82,7 @@ def test_an_external_database_needs_all_its_urls() -> None:
 
 def test_the_edge_gets_none_of_the_control_planes_secrets() -> None:
     """Where customers' requests arrive there is no database URL and no token secret."""
-    options, ports = StackOptions(_HOME), Ports(1, 2, 3, 4, 5)
+    options, ports = StackOptions(_HOME), Ports(1, 2, 3, 4, 5, 6)
     kept = Secrets.kept_or_new({}, {})
     everything = variables(options, addresses(_HOME, ports), ports, kept, services=_SERVICES)
     edge = for_the_edge(everything)
@@ -94,7 +95,7 @@ def test_the_edge_gets_none_of_the_control_planes_secrets() -> None:
 def test_what_a_person_gave_wins_everywhere() -> None:
     """An exported setting reaches the programs instead of ours, and the edge under its own name."""
     given = {"FAREBOX_USAGE_LOG": "/var/log/usage.log", "FAREBOX_KEY_PREFIX": "acme", **_SERVICES}
-    options, ports = StackOptions(_HOME, variables=given), Ports(1, 2, 3, 4, 5)
+    options, ports = StackOptions(_HOME, variables=given), Ports(1, 2, 3, 4, 5, 6)
     kept = Secrets.kept_or_new({}, {})
     everything = variables(options, addresses(_HOME, ports), ports, kept, services={})
     assert everything["FAREBOX_USAGE_LOG"] == "/var/log/usage.log"
@@ -116,3 +117,21 @@ def test_secrets_are_made_once() -> None:
     assert len(first.token) >= 32
     assert first.token != second.token
     assert first.database["farebox_app"] != second.database["farebox_app"]
+
+
+def test_a_real_key_never_reaches_the_sandbox() -> None:
+    """A provider of which a person set anything is left alone; the other one is played by the sandbox."""
+    keys = {
+        "stripe_secret_key": "sk_test_a",
+        "stripe_webhook_secret": "whsec_a",
+        "paystack_secret_key": "sk_test_b",
+    }
+    ports = Ports(1, 2, 3, 4, 5, 6)
+    options = StackOptions(_HOME, variables={"FAREBOX_STRIPE_SECRET_KEY": "sk_live_real"})
+    assert payment_variables(options, addresses(_HOME, ports), keys) == {
+        "FAREBOX_PAYSTACK_SECRET_KEY": "sk_test_b",
+        "FAREBOX_PAYSTACK_API_URL": "http://127.0.0.1:6",
+    }
+    assert payment_variables(StackOptions(_HOME), addresses(_HOME, ports), keys)[
+        "FAREBOX_STRIPE_API_URL"
+    ] == ("http://127.0.0.1:6")
