@@ -27,11 +27,12 @@ from farebox_worker.sync.fence import Fence
 from farebox_worker.sync.nodes import NodeError, Nodes
 from farebox_worker.sync.progress import GatewayState, Outcome
 from farebox_worker.sync.pushing import push
+from farebox_worker.sync.withheld import keep_back
 from farebox_worker.targets import Node, Target
 from farebox_worker.translate import OrganizationFacts
 
 CONCURRENCY: Final = 16
-CATALOGUE_KINDS: Final = (Kind.UPSTREAM, Kind.CONSUMER_GROUP, Kind.ROUTE)
+CATALOGUE_KINDS: Final = (Kind.UPSTREAM, Kind.SERVICE, Kind.CONSUMER_GROUP, Kind.ROUTE)
 CONSUMER_KINDS: Final = frozenset({Kind.CONSUMER, Kind.CREDENTIAL})
 OUR_PLUGINS: Final = frozenset({plugins.AUTH, plugins.LIMIT, plugins.METER})
 _ERROR_LENGTH: Final = 1000
@@ -227,7 +228,7 @@ class Reconciler:
                 facts, nonce=nonce, with_routes=not missing, key_prefix=self.target.key_prefix
             )
         )
-        made = self._plan(desired, observed)
+        made = keep_back(self._plan(desired, observed), desired, await self.client.plugins())
         if missing:
             made = Plan(tuple(step for step in made.steps if step.verb == "put"), made.conflicts)
         return made, facts.revision, nonce, missing
