@@ -39,6 +39,8 @@ def _announce(addresses: Addresses) -> None:
         "admin": f"http://{_shown(admin[0])}:{admin[1]}",
         "pid": os.getpid(),
     }
+    if addresses.secure is not None:
+        line["secure"] = f"https://{_shown(addresses.secure[0])}:{addresses.secure[1]}"
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

@@ -39,8 +39,11 @@ _LIMIT_HEADERS: Final = frozenset(
 )
 _NOT_PASSED_WITH_LIMITS: Final = _NOT_PASSED | _LIMIT_HEADERS
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus} | {
-    499: b"Client Closed Request"
+    499: b"Client Closed Request",
+    503: b"Service Temporarily Unavailable",
+    504: b"Gateway Time-out",
 }
+"""As nginx says them."""
 
 Headers = Iterable[tuple[bytes, bytes]]
 

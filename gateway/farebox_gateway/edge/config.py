@@ -102,6 +102,8 @@ class EdgeConfig:
         self._merged: dict[tuple[Route, Group | None, Consumer | None], Chain] = {}
         self._upstreams: dict[tuple[str, str], tuple[dict[str, Any], Upstream]] = {}
         self.health = HealthRegistry()
+        self.https_port: int | None = None
+        """Where clients find this gateway's TLS; none while it has none."""
 
     def use(self, plugins: Mapping[str, Plugin]) -> None:
         """Take the plugins; they need this object to exist before them."""

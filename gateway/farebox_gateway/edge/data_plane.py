@@ -25,6 +25,7 @@ from farebox_gateway.edge.config import Chain, EdgeConfig, Route
 from farebox_gateway.edge.exchange import Refusal, new_request_id, now_ms
 from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Headers
+from farebox_gateway.edge.plugins.redirect import to_https
 from farebox_gateway.edge.proxy import Proxy, filtered, write
 from farebox_gateway.edge.remote import Remote
 from farebox_gateway.edge.router import normalize
@@ -51,6 +52,7 @@ class DataPlane:
         self._log = log
         self._proxy = proxy
         self._remote = Remote(settings.trusted_proxies)
+        self._plain_http = settings.plain_http
         self._boot = boot
         self._clock = answer.Clock()
         self._sent = {True: answer.Sent(keep_alive=True), False: answer.Sent(keep_alive=False)}
@@ -75,6 +77,7 @@ class DataPlane:
             if exchange.sent:
                 self._client_left(exchange)
                 raise
+            exchange.bare = True
             return await self._refuse(
                 exchange,
                 exchange.refuse(500, "internal_error", "The gateway failed at this request.", close=True),
@@ -111,6 +114,8 @@ class DataPlane:
 
     async def _decide(self, exchange: Passage) -> Refusal | None:
         config = self._config
+        if self._plain_http != "serve" and exchange.headers["X-Forwarded-Proto"] != "https":
+            return self._insecure(exchange)
         route = exchange.route = config.find_route(
             request_text.hostname(exchange.host), exchange.path, exchange.request.method
         )
@@ -135,6 +140,11 @@ class DataPlane:
             if decision is not None:
                 return decision
         return None
+
+    def _insecure(self, exchange: Passage) -> Refusal:
+        if self._plain_http == "redirect":
+            return to_https(exchange, self._config.https_port)
+        return exchange.refuse(403, "https_required", "This API is served over HTTPS only.", close=True)
 
     def _take_consumer(self, exchange: Passage, route: Route) -> Chain | Refusal:
         """Return the chain for a request whose consumer is known, or why there is none."""
@@ -176,7 +186,7 @@ class DataPlane:
         exchange.outcome = refusal.outcome
         keep = self.keeps_alive(exchange) and not refusal.close and "Expect" not in request.headers
         body, headers = refusal.body, list(refusal.headers)
-        if exchange.chain is not None and exchange.chain.header_filter:
+        if exchange.chain is not None and exchange.chain.header_filter and not exchange.bare:
             headers = self.filter_headers(exchange, [*headers, (b"Content-Length", b"%d" % len(body))])
             headers = [row for row in headers if row[0].lower() != b"content-length"]
             if exchange.body_filters:

@@ -16,7 +16,7 @@ _ID_FORMS: Final = [
     {"type": "string", "minLength": 1, "maxLength": 64, "pattern": r"^[a-zA-Z0-9-_.]+$"},
     {"type": "integer", "minimum": 1},
 ]
-_ID: Final = {"anyOf": _ID_FORMS}
+ID: Final = {"anyOf": _ID_FORMS}
 _DESC: Final = {"type": "string", "maxLength": 256}
 _NAME: Final = {"type": "string", "minLength": 1, "maxLength": 256}
 _LABELS: Final = {
@@ -184,7 +184,7 @@ _UPSTREAM: Final[dict[str, Any]] = {
     "name": _NAME,
     "desc": _DESC,
     "labels": _LABELS,
-    "id": _ID,
+    "id": ID,
 }
 
 
@@ -265,13 +265,13 @@ _KINDS: Final = (
         "service",
         _object(
             {
-                "id": _ID,
+                "id": ID,
                 "name": _NAME,
                 "desc": _DESC,
                 "labels": _LABELS,
                 "plugins": _PLUGINS,
                 "upstream": INLINE_UPSTREAM,
-                "upstream_id": _ID,
+                "upstream_id": ID,
                 "hosts": _HOSTS,
                 "enable_websocket": {"type": "boolean"},
             }
@@ -283,7 +283,7 @@ _KINDS: Final = (
         "route",
         _object(
             {
-                "id": _ID,
+                "id": ID,
                 "uri": {"type": "string", "minLength": 1, "maxLength": 4096},
                 "uris": {
                     "type": "array",
@@ -300,8 +300,8 @@ _KINDS: Final = (
                 "hosts": _HOSTS,
                 "plugins": _PLUGINS,
                 "upstream": INLINE_UPSTREAM,
-                "upstream_id": _ID,
-                "service_id": _ID,
+                "upstream_id": ID,
+                "service_id": ID,
                 "labels": _LABELS,
                 "enable_websocket": {"type": "boolean"},
                 "status": {"type": "integer", "enum": [1, 0], "default": 1},
@@ -318,7 +318,7 @@ _KINDS: Final = (
     Kind(
         "consumer_groups",
         "consumer_group",
-        _object({"id": _ID, "name": _NAME, "desc": _DESC, "labels": _LABELS, "plugins": _PLUGINS}, "plugins"),
+        _object({"id": ID, "name": _NAME, "desc": _DESC, "labels": _LABELS, "plugins": _PLUGINS}, "plugins"),
         _ALL - {"POST"},
     ),
     Kind(
@@ -326,14 +326,14 @@ _KINDS: Final = (
         "consumer",
         _object(
             {
-                "id": _ID,
+                "id": ID,
                 "username": {
                     "type": "string",
                     "minLength": 1,
                     "maxLength": 256,
                     "pattern": r"^[a-zA-Z0-9_\-]+$",
                 },
-                "group_id": _ID,
+                "group_id": ID,
                 "desc": _DESC,
                 "labels": _LABELS,
                 "plugins": _PLUGINS,
@@ -357,9 +357,7 @@ _KINDS: Final = (
         ),
         _ALL - {"POST", "PATCH"},
     ),
-    Kind(
-        "global_rules", "global_rule", _object({"id": _ID, "plugins": _PLUGINS}, "plugins"), _ALL - {"POST"}
-    ),
+    Kind("global_rules", "global_rule", _object({"id": ID, "plugins": _PLUGINS}, "plugins"), _ALL - {"POST"}),
     Kind(
         "plugin_metadata",
         "plugin_metadata",

@@ -32,5 +32,7 @@ class Passage(Exchange):
     body_filters: list[BodyFilter] = field(default_factory=list)
     resized: bool = False
     """A filter changes the body's length, so the upstream's Content-Length is not the client's."""
+    bare: bool = False
+    """The answer is the gateway's own word for its own failure: no plugin sees it."""
     cache: Any = None
     """What `proxy-cache` remembers between the request and its answer."""

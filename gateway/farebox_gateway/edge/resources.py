@@ -114,12 +114,27 @@ class Resources:
             noun = {"routes": "route", "services": "service", "consumers": "consumer"}[user[0]]
             what = kind.words + (" directly" if kind.plural == "services" else "")
             raise _refused(f"can not delete this {what}, {noun} [{user[1]}] is still using it now")
+        if not force:
+            self._check_plugins_use(path)
         changes = [Change(path, None)]
         if kind.plural == "consumers":
             members = self.store.table((*path, "credentials")) or {}
             changes = [Change((*path, "credentials", member), None) for member in members] + changes
         await self._commit(changes)
         return path
+
+    def _check_plugins_use(self, path: Path) -> None:
+        """Refuse to take away what a plugin's configuration names, such as an upstream of a canary."""
+        for plural in ("routes", "services", "consumers", "consumer_groups", "global_rules"):
+            for name, entry in (self.store.table((plural,)) or {}).items():
+                if path[0] != "upstreams" or b'"traffic-split"' not in entry.raw:
+                    continue
+                confs = (self.store.value((plural, name)) or {}).get("plugins", {})
+                for plugin, conf in confs.items():
+                    if path in set(self._plugins[plugin].uses(conf)):
+                        noun = "global_rules" if plural == "global_rules" else plural.removesuffix("s")
+                        where = f"plugin in {noun} [{name}]"
+                        raise _refused(f"can not delete this upstream, {where} is still using it now")
 
     def check_schema(self, kind: Kind, body: dict[str, Any]) -> None:
         """Check a resource by its schemas alone. Raises `RefusedError`."""

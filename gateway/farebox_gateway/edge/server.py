@@ -19,6 +19,7 @@ from farebox_gateway.edge.config import EdgeConfig
 from farebox_gateway.edge.counters.base import Counters
 from farebox_gateway.edge.data_plane import DataPlane, EdgeServer
 from farebox_gateway.edge.journal import Journal
+from farebox_gateway.edge.listeners import Listeners, listening
 from farebox_gateway.edge.node_status import HeldForms, NodeStatus, Stream
 from farebox_gateway.edge.plugins.registry import load_plugins
 from farebox_gateway.edge.proxy import Proxy, open_session
@@ -36,6 +37,7 @@ class Addresses:
 
     data: tuple[str, int]
     admin: tuple[str, int]
+    secure: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class RunningEdge:
 
     addresses: Addresses
     log: UsageLog | None
+    reload_certificate: Callable[[], None]
 
 
 @contextlib.asynccontextmanager
@@ -102,17 +105,20 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
         stack.push_async_callback(runner.cleanup)
         admin_site = web.TCPSite(runner, settings.admin_host, settings.admin_port)
         await admin_site.start()
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(
-            server, settings.data_host, settings.data_port, backlog=1024, reuse_port=False
-        )
-        stack.push_async_callback(_drain, listener, server, data_plane, settings.drain_seconds)
+        listeners = await stack.enter_async_context(listening(settings, server))
+        if listeners.secure is not None:
+            config.https_port = settings.tls_public_port or listeners.secure[1]
+        stack.push_async_callback(_drain, listeners, server, data_plane, settings.drain_seconds)
         _settle_garbage_collector()
-        yield RunningEdge(Addresses(_bound(listener.sockets[0]), _bound(runner.addresses[0])), usage_log)
+        addresses = Addresses(listeners.data, _bound(runner.addresses[0]), listeners.secure)
+        yield RunningEdge(addresses, usage_log, listeners.reload)
 
 
 async def serve(settings: EdgeSettings, *, ready: Callable[[Addresses], None]) -> None:
-    """Run until TERM or INT; USR1 reopens the usage log. `ready` is told the bound addresses."""
+    """Run until TERM or INT; USR1 reopens the usage log, HUP reads the certificate again.
+
+    `ready` is told the bound addresses.
+    """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -122,14 +128,15 @@ async def serve(settings: EdgeSettings, *, ready: Callable[[Addresses], None]) -
             loop.add_signal_handler(signal.SIGUSR1, edge.log.reopen)
         else:
             loop.add_signal_handler(signal.SIGUSR1, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, edge.reload_certificate)
         ready(edge.addresses)
         await stop.wait()
         log.info("stopping: no new connections, requests in flight are finished")
 
 
-async def _drain(listener: asyncio.Server, server: EdgeServer, data_plane: DataPlane, seconds: float) -> None:
+async def _drain(listeners: Listeners, server: EdgeServer, data_plane: DataPlane, seconds: float) -> None:
     data_plane.draining = True
-    listener.close()
+    listeners.close()
     server.pre_shutdown()
     await server.shutdown(seconds)
 
@@ -187,8 +194,5 @@ def _status(
     }
 
 
-def _bound(socket_or_address: Any) -> tuple[str, int]:
-    address = (
-        socket_or_address.getsockname() if hasattr(socket_or_address, "getsockname") else socket_or_address
-    )
+def _bound(address: Any) -> tuple[str, int]:
     return address[0], address[1]

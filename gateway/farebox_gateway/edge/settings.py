@@ -13,6 +13,7 @@ from farebox_contract.keys import DEFAULT_PREFIX
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 CounterStore = Literal["local", "redis"]
+PlainHttp = Literal["serve", "redirect", "refuse"]
 
 PREFIX: Final = "FAREBOX_EDGE_"
 
@@ -29,6 +30,12 @@ class EdgeSettings:
     viewer_key: str | None = None
     data_host: str = "127.0.0.1"
     data_port: int = 9080
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    tls_port: int = 9443
+    tls_public_port: int | None = None
+    plain_http: PlainHttp = "serve"
+    cache_bytes: int = 50 * 1024 * 1024
     admin_host: str = "127.0.0.1"
     admin_port: int = 9180
     state_folder: Path = Path("var/edge")
@@ -78,6 +85,10 @@ def from_environment(environment: Mapping[str, str]) -> EdgeSettings:
             raise SettingsError(f"{PREFIX}{name}{shown}: {error}") from None
     if values["counters"] == "redis" and values["redis_url"] is None:
         raise SettingsError(f"{PREFIX}COUNTERS=redis needs {PREFIX}REDIS_URL")
+    if ("tls_certificate" in values) != ("tls_key" in values):
+        raise SettingsError(f"{PREFIX}TLS_CERTIFICATE and {PREFIX}TLS_KEY go together: set both or none")
+    if values.get("plain_http", "serve") != "serve" and "tls_certificate" not in values:
+        raise SettingsError(f"{PREFIX}PLAIN_HTTP={values['plain_http']} needs {PREFIX}TLS_CERTIFICATE")
     return EdgeSettings(**values)  # type: ignore[arg-type]  # each reader returns its field's type
 
 
@@ -141,6 +152,12 @@ _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "VIEWER_KEY": ("viewer_key", str),
     "DATA_HOST": ("data_host", str),
     "DATA_PORT": ("data_port", _port),
+    "TLS_CERTIFICATE": ("tls_certificate", Path),
+    "TLS_KEY": ("tls_key", Path),
+    "TLS_PORT": ("tls_port", _port),
+    "TLS_PUBLIC_PORT": ("tls_public_port", _port),
+    "PLAIN_HTTP": ("plain_http", _one_of("serve", "redirect", "refuse")),
+    "CACHE_BYTES": ("cache_bytes", _between(0, 2**40)),
     "ADMIN_HOST": ("admin_host", str),
     "ADMIN_PORT": ("admin_port", _port),
     "STATE_FOLDER": ("state_folder", Path),

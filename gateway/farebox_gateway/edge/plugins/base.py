@@ -5,7 +5,7 @@
 Of several plugins the higher priority runs first.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 from urllib.parse import unquote_plus
 
@@ -40,6 +40,11 @@ class Plugin:
         """Say whose configuration this one clashes with."""
         del consumer, credential, conf
         return None
+
+    def uses(self, conf: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+        """Yield what a configuration refers to: kind and id."""
+        del conf
+        yield from ()
 
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Return the configuration with its defaults. Raises `InvalidError`."""

@@ -11,16 +11,15 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge import variables
+from farebox_gateway.edge.answer import reason_of
+from farebox_gateway.edge.exchange import Refusal
+from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.pages import page
 from farebox_gateway.edge.schema import CheckedSchema
 
 _PRUNE_AT: Final = 100_000
-_HTML: Final = (
-    b"<html>\r\n<head><title>%d %b</title></head>\r\n<body>\r\n<center><h1>%d %b</h1></center>\r\n"
-    b"<hr><center>farebox</center>\r\n</body>\r\n</html>\r\n"
-)
-_REASONS: Final = {503: b"Service Temporarily Unavailable", 429: b"Too Many Requests"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +81,13 @@ class LimitCount(Plugin):
             shows_headers=conf["show_limit_quota_header"],
         )
 
-    def access(self, exchange: Exchange, conf: Counting) -> Decision:
+    def access(self, exchange: Passage, conf: Counting) -> Decision:
         """Take one of the window, which the first request opens."""
         now = time.monotonic()
-        key = (conf.identity, conf.key if conf.constant else _variable(exchange, conf.key))
+        key = (
+            conf.identity,
+            conf.key if conf.constant else variables.value(conf.key, exchange) or exchange.remote,
+        )
         until, left = self._counters.get(key, (0.0, 0))
         if now >= until:
             until, left = now + conf.seconds, conf.count
@@ -107,19 +109,5 @@ def _rejected(conf: Counting) -> Refusal:
         return Refusal(
             code, conf.rejected_body, "rate_limited", ((b"Content-Type", b"text/plain; charset=utf-8"),)
         )
-    reason = _REASONS.get(code, b"")
-    body = _HTML % (code, reason, code, reason)
-    return Refusal(code, body, "rate_limited", ((b"Content-Type", b"text/html; charset=utf-8"),))
-
-
-def _variable(exchange: Exchange, name: str) -> str:
-    """Return the value of one of the variables by which APISIX's documentation counts; else the address."""
-    if name == "consumer_name" and exchange.consumer is not None:
-        return exchange.consumer.name
-    if name == "consumer_group_id" and exchange.group is not None:
-        return exchange.group.id
-    if name == "host":
-        return exchange.host
-    if name.startswith("http_"):
-        return exchange.headers.get(name[5:].replace("_", "-")) or exchange.remote
-    return exchange.remote
+    content, body = page(code, reason_of(code))
+    return Refusal(code, body, "rate_limited", (content,))

@@ -1,17 +1,19 @@
 """`proxy-rewrite` of APISIX: another path, method, host or headers for the upstream.
 
 Patterns are Python's regular expressions; `$1` in a replacement names a group. In `uri` and header values
-`$uri`, `$host`, `$remote_addr`, `$request_method`, `$arg_name` and `$http_name` stand for the request's.
+variables (`$uri`, `$host`, `$arg_name`, `$http_name`…) stand for the request's.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
-from farebox_gateway.edge.exchange import Exchange
+from farebox_gateway.edge import variables
+from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.patterns import template
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 _VALUE: Final = {"type": ["string", "number"]}
@@ -82,7 +84,7 @@ class ProxyRewrite(Plugin):
             raise InvalidError("The length of regex_uri should be an even number")
         for pattern, replacement in zip(pairs[::2], pairs[1::2], strict=True):
             try:
-                re.compile(pattern).sub(_template(replacement), "/fake_uri")
+                re.compile(pattern).sub(template(replacement), "/fake_uri")
             except (re.error, IndexError) as error:
                 raise InvalidError(f"invalid regex_uri({pattern}, {replacement}): {error}") from None
         for name, value in _pairs(merged.get("headers", {})):
@@ -100,7 +102,7 @@ class ProxyRewrite(Plugin):
         return Rewriting(
             uri=conf.get("uri"),
             patterns=tuple(
-                (re.compile(pattern), _template(replacement))
+                (re.compile(pattern), template(replacement))
                 for pattern, replacement in zip(pairs[::2], pairs[1::2], strict=True)
             ),
             host=conf.get("host"),
@@ -109,7 +111,7 @@ class ProxyRewrite(Plugin):
             remove_headers=tuple(headers.get("remove", ())) if is_new else (),
         )
 
-    def rewrite(self, exchange: Exchange, conf: Rewriting) -> Decision:
+    def rewrite(self, exchange: Passage, conf: Rewriting) -> Decision:
         """Change what the upstream will see."""
         if conf.host is not None:
             exchange.upstream_host = conf.host
@@ -139,13 +141,7 @@ class ProxyRewrite(Plugin):
         return None
 
 
-def _template(replacement: str) -> str:
-    """Return Python's form of a replacement: `$1` and `${1}` are groups, a backslash is itself."""
-    escaped = replacement.replace("\\", "\\\\")
-    return re.sub(r"\$(?:\{(\d+)\}|(\d+))", lambda found: f"\\g<{found[1] or found[2]}>", escaped)
-
-
-def _resolve(text: str, exchange: Exchange, match: re.Match[str] | None) -> str:
+def _resolve(text: str, exchange: Passage, match: re.Match[str] | None) -> str:
     if "$" not in text:
         return text
 
@@ -154,26 +150,9 @@ def _resolve(text: str, exchange: Exchange, match: re.Match[str] | None) -> str:
         if name.isdigit():
             known = match is not None and int(name) <= match.re.groups
             return (match[int(name)] or "") if match is not None and known else ""
-        return _variable(name, exchange)
+        return variables.value(name, exchange) or ""
 
     return re.sub(r"[\x00-\x1f\x7f]", "", _VARIABLE.sub(value, text))
-
-
-def _variable(name: str, exchange: Exchange) -> str:
-    if name.startswith("http_"):
-        return exchange.headers.get(name[5:].replace("_", "-"), "")
-    if name.startswith("arg_"):
-        query = exchange.target.partition("?")[2]
-        return parse_qs(query).get(name[4:], [""])[0]
-    known = {
-        "uri": exchange.path,
-        "host": exchange.host,
-        "remote_addr": exchange.remote,
-        "request_method": exchange.request.method,
-        "scheme": "http",
-        "consumer_name": "" if exchange.consumer is None else exchange.consumer.name,
-    }
-    return known.get(name, "")
 
 
 def _texts(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

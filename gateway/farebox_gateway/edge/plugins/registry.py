@@ -9,13 +9,20 @@ from farebox_gateway.edge.counters.base import Counters
 from farebox_gateway.edge.counters.local import LocalCounters
 from farebox_gateway.edge.counters.redis_store import RedisCounters
 from farebox_gateway.edge.plugins.base import Plugin
+from farebox_gateway.edge.plugins.compression import Brotli, Gzip
 from farebox_gateway.edge.plugins.cors import Cors
 from farebox_gateway.edge.plugins.farebox_auth import FareboxAuth
 from farebox_gateway.edge.plugins.farebox_limit import FareboxLimit
 from farebox_gateway.edge.plugins.farebox_meter import FareboxMeter
+from farebox_gateway.edge.plugins.ip_restriction import IpRestriction
 from farebox_gateway.edge.plugins.key_auth import KeyAuth
 from farebox_gateway.edge.plugins.limit_count import LimitCount
+from farebox_gateway.edge.plugins.proxy_cache import ProxyCache
 from farebox_gateway.edge.plugins.proxy_rewrite import ProxyRewrite
+from farebox_gateway.edge.plugins.redirect import Redirect
+from farebox_gateway.edge.plugins.request_id import RequestId
+from farebox_gateway.edge.plugins.response_rewrite import ResponseRewrite
+from farebox_gateway.edge.plugins.traffic_split import TrafficSplit
 from farebox_gateway.edge.settings import EdgeSettings
 
 
@@ -45,6 +52,14 @@ async def load_plugins(settings: EdgeSettings, config: EdgeConfig) -> AsyncItera
             FareboxLimit(counters),
             LimitCount(),
             ProxyRewrite(),
+            ProxyCache(settings.cache_bytes),
+            TrafficSplit(config.upstream),
+            Redirect(lambda: config.https_port),
+            ResponseRewrite(),
+            IpRestriction(),
+            Gzip(),
+            Brotli(),
+            RequestId(),
         )
         yield Loaded({plugin.name: plugin for plugin in plugins}, counters)
 
