@@ -261,7 +261,9 @@ async def running_upstream() -> AsyncIterator[Upstream]:
     app.router.add_route("*", "/units/{units}", _units)
     app.router.add_route("GET", "/ws", _websocket)
     app.router.add_route("*", "/{rest:.*}", _echo(upstream))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=0.1, max_line_size=65_536, max_field_size=65_536
+    )
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

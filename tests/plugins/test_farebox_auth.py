@@ -19,7 +19,7 @@ VECTORS = json.loads((Path(farebox_contract.__file__).parent / "key_vectors.json
 async def test_the_key_in_either_header(account: Account) -> None:
     """`Authorization: Bearer` (in any case) and `X-API-Key` are both taken, and not forwarded."""
     text = account.key.text
-    for headers in ({"Authorization": f"bearer {text}"}, {"X-API-Key": text}, {"x-api-key": f" {text} "}):
+    for headers in ({"Authorization": f"bearer\t{text}"}, {"X-API-Key": text}, {"x-api-key": f" {text} "}):
         async with account.session.get(account.url, headers=headers) as response:
             assert response.status == 200, headers
             seen = await response.json()

@@ -198,7 +198,7 @@ end
 local function without_key(conf, ctx, record, headers)
     local polite, anonymous = conf.tiers and conf.tiers.polite, conf.tiers and conf.tiers.anonymous
     local agent = polite and headers["user-agent"]
-    local contact = agent and tiers.contact(type(agent) == "table" and agent[1] or agent)
+    local contact = agent and tiers.contact(agent)
     if contact then
         record.tier, record.contact = "polite", contact
     elseif anonymous then
@@ -214,7 +214,7 @@ function _M.rewrite(conf, ctx)
     local record = request.of(ctx)
     local headers = get_headers(0)
     request.strip_identity(ctx, headers)
-    if type(headers["authorization"]) == "table" then
+    if type(headers["authorization"]) == "table" or type(headers["user-agent"]) == "table" then
         return request.refuse(ctx, 400, nil, problems.body(problems.BAD_REQUEST,
             "This is not a valid HTTP request.", ngx.var.request_id))
     end

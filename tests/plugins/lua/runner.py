@@ -139,19 +139,30 @@ class Nginx:
         os.close(handle)
 
 
-@contextmanager
-def running_nginx(*, workers: int = 1, settings: Mapping[str, Any] | None = None) -> Iterator[Nginx]:
-    """Run nginx in a folder of its own. It listens when this returns: nginx forks only after it has bound."""
+def require_nginx() -> str:
+    """Return nginx's program; without it or its Lua module skip the test, in CI fail."""
     program = shutil.which("nginx")
     if program is None or not all(path.exists() for path in _NEEDED):
         text = "needs the Debian packages nginx, libnginx-mod-http-lua and lua-cjson"
         if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
+    return program
+
+
+def user_line() -> str:
+    """Return the line that keeps workers in a root's own folders."""
+    return "user root;" if os.geteuid() == 0 else ""
+
+
+@contextmanager
+def running_nginx(*, workers: int = 1, settings: Mapping[str, Any] | None = None) -> Iterator[Nginx]:
+    """Run nginx in a folder of its own. It listens when this returns: nginx forks only after it has bound."""
+    program = require_nginx()
     with tempfile.TemporaryDirectory(prefix="fbx", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         configuration = _CONFIGURATION.format(
-            user="user root;" if os.geteuid() == 0 else "",
+            user=user_line(),
             workers=workers,
             modules=MODULES,
             plugins=PLUGINS,

@@ -99,6 +99,7 @@ def test_what_scopes_allow(lua: Nginx, scopes: list[str], allowed: bool) -> None
     [
         ("Bearer k", "k", True, []),
         ("bEARER   k ", "k", True, []),
+        ("Bearer\tk", "k", True, []),
         ("Bearer", None, True, []),
         ("Bearer ", None, True, []),
         ("Basic abc", None, False, ["Basic abc"]),

@@ -33,6 +33,7 @@ _X_API_KEY: Final = istr("X-API-Key")
 _CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api"'),)
 _INVALID_CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api", error="invalid_token"'),)
 _SCOPE: Final = re.compile(r"(\*|[A-Z]{1,32}) (\*|[a-zA-Z0-9_.-]{1,64}\*?)")
+_GAP: Final = re.compile(r"[ \t]")
 _SPACE: Final = " \t\n\r\v\f"
 """What may stand around a key. Not all that Python calls space: a no-break space belongs to the text."""
 _TIER: Final = istr(identity.TIER_HEADER)
@@ -249,10 +250,10 @@ def _take_key(exchange: Exchange, query_parameter: str | None) -> _Sent:
     found, tried = "", False
     authorization = headers.get(AUTHORIZATION)
     if authorization is not None:
-        scheme, _, token = authorization.strip(_SPACE).partition(" ")
+        scheme, *token = _GAP.split(authorization.strip(_SPACE), maxsplit=1)
         if scheme.lower() == "bearer":
             del headers[AUTHORIZATION]
-            found, tried = token.strip(_SPACE), True
+            found, tried = "".join(token).strip(_SPACE), True
     for value in headers.popall(_X_API_KEY, ()):
         found, tried = found or value.strip(_SPACE), True
     if query_parameter is not None:

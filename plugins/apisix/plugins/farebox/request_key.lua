@@ -30,7 +30,7 @@ function _M.from_authorization(value)
     local token, bearer, kept = nil, false, {}
     for _, one in ipairs(each(value)) do
         local text = trim(one)
-        local space = find(text, " ", 1, true)
+        local space = find(text, "[ \t]")
         if lower(space and sub(text, 1, space - 1) or text) == "bearer" then
             bearer = true
             local found = space and trim(sub(text, space + 1)) or ""

@@ -1,0 +1,3 @@
+-- The attributes that config.yaml would hold.
+
+return { plugin_attr = function() return STAGE.attributes end }
