@@ -51,7 +51,9 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One gateway. `timeout` (seconds) bounds every call; `full_pass` is how often all of it is compared."""
+    """One gateway. `timeout` (seconds) bounds every call; `full_pass` is how often all of it is compared,
+    `drift` how often each of its nodes.
+    """
 
     code: str
     admin_url: str
@@ -60,6 +62,7 @@ class Target:
     full_pass: float
     key_prefix: str
     admin_key: str = field(repr=False)
+    drift: float = 60.0
 
 
 class _NodeInFile(BaseModel):
@@ -100,6 +103,7 @@ def targets(settings: Settings, environment: Mapping[str, str] | None = None) ->
             full_pass=settings.full_pass_seconds,
             key_prefix=settings.key_prefix,
             admin_key=settings.gateway_admin_key.get_secret_value(),
+            drift=settings.drift_seconds,
         ),
     )
 
@@ -134,6 +138,7 @@ def _from_file(path: Path, settings: Settings, variables: Mapping[str, str]) -> 
                 full_pass=gateway.full_pass or settings.full_pass_seconds,
                 key_prefix=settings.key_prefix,
                 admin_key=key,
+                drift=settings.drift_seconds,
             )
         )
     return tuple(made)

@@ -19,15 +19,20 @@ def ref_of(name: str) -> Ref:
     return Ref(Kind.CREDENTIAL, credential, consumer) if credential else Ref(Kind.CONSUMER, consumer)
 
 
-def hash_of(resource: Resource) -> int:
-    """Return the hash of a resource's form."""
+def text_of(resource: Resource) -> bytes:
+    """Return the text of a resource's form."""
     ref, body = resource.ref, resource.body
     if ref.kind is Kind.CREDENTIAL:
-        return contract.hash_of(contract.credential_text(ref.consumer, ref.id, body))
+        return contract.credential_text(ref.consumer, ref.id, body)
     if ref.kind is Kind.CONSUMER:
-        return contract.hash_of(contract.consumer_text(ref.id, body))
+        return contract.consumer_text(ref.id, body)
     text = contract.group_text if ref.kind is Kind.CONSUMER_GROUP else contract.route_text
-    return contract.hash_of(text(ref.id, body))
+    return text(ref.id, body)
+
+
+def hash_of(resource: Resource) -> int:
+    """Return the hash of a resource's form."""
+    return contract.hash_of(text_of(resource))
 
 
 def items(resources: Iterable[Resource]) -> Iterator[tuple[str, int]]:

@@ -22,7 +22,8 @@ from farebox_gateway.client import GatewayError, open_admin
 from farebox_worker.advisory import HeldLock, LockLostError, try_lock
 from farebox_worker.listening import Bell
 from farebox_worker.supervision import backoff, every, keep, wait_for
-from farebox_worker.sync import full_pass, progress, proof, standing
+from farebox_worker.sync import drift, full_pass, node_records, progress, proof, standing
+from farebox_worker.sync.drift_report import Report
 from farebox_worker.sync.fence import Fence
 from farebox_worker.sync.reconcile import Reconciler
 from farebox_worker.sync.survey import FIRST
@@ -33,6 +34,7 @@ STANDBY_SECONDS: Final = 1.0
 SWEEP_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 1.0
 PULSE_SECONDS: Final = 60.0
+REACH_SECONDS: Final = 2.0
 BATCH: Final = 200
 log = structlog.get_logger(__name__)
 
@@ -113,6 +115,8 @@ class Leader:
                     "sweep": term.sweep,
                     "passes": term.passes,
                     "proofs": term.proofs,
+                    "reach": term.reach,
+                    "drift": term.drift,
                 }
                 running = [
                     tasks.create_task(keep(f"gateway {self.target.code}: {name}", term.guarded(part), over))
@@ -255,6 +259,47 @@ class _Term:
             await standing.pulse(self._reconciler)
             self._pulse_at = asyncio.get_running_loop().time() + PULSE_SECONDS
         return said is not None
+
+    async def reach(self) -> None:
+        """Note whether the Admin API answers, and since when it does not."""
+        reconciler = self._reconciler
+
+        async def once() -> None:
+            error = None
+            try:
+                await reconciler.client.get(standing.MARKER)
+            except GatewayError as failed:
+                error = failed.text
+            async with reconciler.database.transaction() as session:
+                if error is None:
+                    await node_records.answered(session, reconciler.gateway_id)
+                else:
+                    await node_records.silent(session, reconciler.gateway_id, error)
+
+        await every(REACH_SECONDS, self._over, once)
+
+    async def drift(self) -> None:
+        """Compare each node with what was sold, keep the report, and have repaired what can be."""
+        loop = asyncio.get_running_loop()
+        while not self._over.is_set():
+            began = loop.time()
+            report = await drift.compare(self._reconciler)
+            async with self._reconciler.database.transaction() as session:
+                await node_records.record(
+                    session, self._reconciler.gateway_id, self._reconciler.target, report
+                )
+            if report.drifts:
+                log.error("nodes_drift", gateway=report.gateway, nodes={
+                    node.code: dict(node.counts) for node in report.nodes.values() if node.drifts
+                })  # fmt: skip
+                await self._repair(report)
+            # A comparison never takes more than a tenth of the time.
+            await wait_for(self._over, max(self._reconciler.target.drift, 9 * (loop.time() - began)))
+
+    async def _repair(self, report: Report) -> None:
+        self._suspicious = self._suspicious or report.store_differs
+        if names := drift.names_to_rewrite(report):
+            await self._reconciler.rewrite(names)
 
     async def proofs(self) -> None:
         """Ask the nodes for what they had not taken up when it was written."""

@@ -103,6 +103,19 @@ _WAITS: Final = text(
       AND a.accepted_revision > a.applied_revision
     """
 )
+_STEPS: Final = text(
+    """
+    SELECT o.id, o.edge_revision, COALESCE(a.accepted_revision, 0) AS accepted_revision, a.accepted_at,
+           a.last_error
+    FROM organizations o
+    LEFT JOIN gateway_organizations a ON a.gateway_id = :gateway AND a.organization_id = o.id
+    WHERE o.id = ANY(:ids)
+    """
+)
+_OWNERS: Final = text(
+    "SELECT id FROM organizations WHERE public_id = ANY(:consumers) "
+    "UNION SELECT organization_id FROM api_keys WHERE digest = ANY(:digests)"
+)
 _MARK: Final = text("UPDATE gateways SET marker = :marker WHERE id = :gateway")
 _REGISTER: Final = text(
     "INSERT INTO gateways (id, code, catalogue_revision) SELECT :id, :code, "
@@ -204,6 +217,16 @@ class Unproven:
 
 
 @dataclass(frozen=True, slots=True)
+class Steps:
+    """How far one organization has got at one gateway: `revision` is to hold."""
+
+    revision: int
+    accepted_revision: int
+    accepted_at: datetime | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A person asked for a pass; `scope` is `all`, `keys` or `cleanup`."""
 
@@ -259,6 +282,21 @@ async def accepted(session: AsyncSession, gateway_id: UUID, ids: Sequence[UUID])
     """Return the revisions of these organizations that the gateway has taken; none: it is left out."""
     rows = await session.execute(_ACCEPTED, {"gateway": gateway_id, "ids": list(ids)})
     return {row.organization_id: row.accepted_revision for row in rows}
+
+
+async def steps_of(session: AsyncSession, gateway_id: UUID, ids: Sequence[UUID]) -> dict[UUID, Steps]:
+    """Return how far each of these organizations has got."""
+    rows = await session.execute(_STEPS, {"gateway": gateway_id, "ids": list(ids)})
+    return {
+        row.id: Steps(row.edge_revision, row.accepted_revision, row.accepted_at, row.last_error)
+        for row in rows
+    }
+
+
+async def owners(session: AsyncSession, *, consumers: Sequence[str], digests: Sequence[str]) -> list[UUID]:
+    """Return the organizations with these public ids, or with keys of these digests."""
+    rows = await session.execute(_OWNERS, {"consumers": list(consumers), "digests": list(digests)})
+    return [row.id for row in rows]
 
 
 async def unproven(session: AsyncSession, gateway_id: UUID, *, after: UUID, limit: int) -> list[Unproven]:

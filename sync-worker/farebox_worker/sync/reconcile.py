@@ -36,6 +36,7 @@ CATALOGUE_KINDS: Final = (Kind.UPSTREAM, Kind.SERVICE, Kind.CONSUMER_GROUP, Kind
 CONSUMER_KINDS: Final = frozenset({Kind.CONSUMER, Kind.CREDENTIAL})
 OUR_PLUGINS: Final = frozenset({plugins.AUTH, plugins.LIMIT, plugins.METER})
 _ERROR_LENGTH: Final = 1000
+REWRITTEN: Final = 500
 PROOF_SECONDS: Final = 0.5
 """How long a batch waits for its nodes; what is not seen by then is looked for again and again, beside."""
 
@@ -176,6 +177,22 @@ class Reconciler:
         made = self._plan([], await self.observe(name))
         refused = await push(self.client, made.steps, fence=self.fence, slots=self.slots)
         return refused + [f"{conflict.ref}: {conflict.hindrance}" for conflict in made.conflicts]
+
+    async def rewrite(self, names: Sequence[str]) -> None:
+        """Write again what stands right in the store, so that the nodes are told of it once more."""
+        consumers = sorted({name.partition("/")[0] for name in names})
+        async with self.database.transaction() as session:
+            found = await snapshot.organizations_named(session, consumers, now=self.clock.now())
+        for start in range(0, len(names), REWRITTEN):
+            wanted = {forms.ref_of(name) for name in names[start : start + REWRITTEN]}
+            steps = [
+                Step("put", each.ref, Why.CHANGED, each.body)
+                for facts in found.values()
+                for each in self.desired(facts)
+                if each.ref in wanted
+            ]
+            refused = await push(self.client, steps, fence=self.fence, slots=self.slots)
+            log.info("rewritten", gateway=self.target.code, items=len(steps), refused=refused[:5])
 
     async def catalogue(self, *, changed_elsewhere: bool = False) -> CatalogueResult:
         """Bring upstreams, plan versions and routes to what was sold; then see whether it is enforced.
