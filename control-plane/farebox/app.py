@@ -31,6 +31,7 @@ from farebox.rate_limits import RateLimiter
 from farebox.reading import Reading
 from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, READING, SETTINGS, TOKENS
 from farebox.settings import Settings
+from farebox.subscriptions import admin_views as subscriptions_admin
 from farebox.subscriptions import views as subscriptions
 from farebox.usage import views as usage
 from farebox.users import pages
@@ -47,6 +48,7 @@ ENDPOINTS: Final[Endpoints] = (
     *plans.ENDPOINTS,
     *billing.ENDPOINTS,
     *subscriptions.ENDPOINTS,
+    *subscriptions_admin.ENDPOINTS,
     *usage.ENDPOINTS,
     *admin.ENDPOINTS,
 )

@@ -16,11 +16,13 @@ from farebox_worker import billing
 from farebox_worker.advisory import LockLostError, try_lock
 from farebox_worker.jobs.counters import reseed_if_lost
 from farebox_worker.jobs.outbox_row import Context
+from farebox_worker.subscriptions import due
 from farebox_worker.supervision import every, keep, wait_for
 
 LOCK: Final = "farebox recurring"
 WATCH_SECONDS: Final = 1.0
 COUNTERS_SECONDS: Final = 1.0
+SUBSCRIPTIONS_SECONDS: Final = 1.0
 TIDY_SECONDS: Final = 600.0
 STANDBY_SECONDS: Final = 2.0
 OUTBOX_KEPT_DAYS: Final = 7
@@ -62,6 +64,9 @@ async def _while_held(context: Context, check: Callable[[], Awaitable[None]], st
             if report.failures:
                 log.error("billing_failures", failures=[str(each) for each in report.failures[:20]])
 
+        async def subscriptions() -> None:
+            await due.run(context.database, context.clock)
+
         async def counters() -> None:
             await reseed_if_lost(context, redis)
 
@@ -80,6 +85,7 @@ async def _while_held(context: Context, check: Callable[[], Awaitable[None]], st
 
         parts: dict[str, tuple[float, Callable[[], Awaitable[None]]]] = {
             "billing": (context.settings.billing_interval_seconds, bill),
+            "subscriptions": (SUBSCRIPTIONS_SECONDS, subscriptions),
             "counters": (COUNTERS_SECONDS, counters),
             "tidying": (TIDY_SECONDS, tidy),
         }
