@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from farebox.sandbox.control import Control
 from farebox.sandbox.deliveries import Sender
 from farebox.sandbox.paystack.server import PaystackServer
 from farebox.sandbox.store import Store
+from farebox.sandbox.stripe import passing_time
 from farebox.sandbox.stripe.checkout_pages import CheckoutPages
 from farebox.sandbox.stripe.pages import StripePages
 from farebox.sandbox.stripe.server import API_VERSION, StripeServer
@@ -72,16 +73,25 @@ async def running(options: Options) -> AsyncIterator[Sandbox]:
         app.router.add_routes(PaystackServer(world).routes())
         app.router.add_route("*", "/v1/{rest:.*}", StripeServer(world).handle)
         await runner.setup()
-        sending = asyncio.create_task(sender.run(), name="sandbox webhooks")
+        work = [
+            asyncio.create_task(sender.run(), name="sandbox webhooks"),
+            asyncio.create_task(_as_time_passes(world), name="sandbox time"),
+        ]
         try:
             await web.TCPSite(runner, options.host, port, reuse_address=True).start()
             yield Sandbox(url, port, made, world)
         finally:
-            sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
             await runner.cleanup()
             store.close()
+
+
+async def _as_time_passes(world: World) -> None:
+    while True:
+        passing_time.catch_up(world)
+        await asyncio.sleep(passing_time.EVERY_SECONDS)
 
 
 def _configure_endpoint(world: World, url: str) -> None:

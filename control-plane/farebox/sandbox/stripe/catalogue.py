@@ -8,11 +8,13 @@ from farebox.sandbox.stripe import (
     checkout,
     customers,
     disputes,
+    invoices,
     payment_intents,
     payment_methods,
     products,
     refunds,
     setup_intents,
+    subscriptions,
     webhooks,
 )
 from farebox.sandbox.stripe.call import Call, Endpoint
@@ -22,7 +24,7 @@ from farebox.sandbox.store import Obj
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *customers.ENDPOINTS, *payment_methods.ENDPOINTS, *setup_intents.ENDPOINTS, *payment_intents.ENDPOINTS,
     *charges.ENDPOINTS, *refunds.ENDPOINTS, *disputes.ENDPOINTS, *webhooks.ENDPOINTS, *products.ENDPOINTS,
-    *checkout.ENDPOINTS,
+    *checkout.ENDPOINTS, *invoices.ENDPOINTS, *subscriptions.ENDPOINTS,
 )  # fmt: skip
 
 
@@ -33,5 +35,7 @@ def _refunds(call: Call, charge: Obj) -> Obj:
 
 VIRTUAL: Final[Mapping[tuple[str, str], Virtual]] = {
     ("charge", "refunds"): _refunds,
+    ("invoice", "confirmation_secret"): invoices.confirmation_secret,
+    ("invoice", "payments"): invoices.payments,
     ("checkout.session", "line_items"): checkout.line_items,
 }

@@ -34,13 +34,17 @@ def create(call: Call) -> Obj:
         if name in given and urlsplit(given[name]).scheme not in {"http", "https"}:
             raise Refusal(400, "Not a valid URL", code="url_invalid", param=name)
     if "customer" in given and "customer_email" in given:
-        raise Refusal(400, "You may only specify one of these parameters: customer, customer_email.", param="customer")
+        raise Refusal(
+            400, "You may only specify one of these parameters: customer, customer_email.", param="customer"
+        )
     if "customer" in given:
         existing(call, given["customer"])
     items, total, code = _items(call, mode)
     expires = given.get("expires_at", call.now + _LIFETIME)
     if not call.now + 1800 <= expires <= call.now + _LIFETIME:
-        raise invalid("The `expires_at` timestamp must be between 30 minutes and 24 hours from now.", "expires_at")
+        raise invalid(
+            "The `expires_at` timestamp must be between 30 minutes and 24 hours from now.", "expires_at"
+        )
     body = call.start(
         "cs", adaptive_pricing=None, after_expiration=None, allow_promotion_codes=None, amount_subtotal=total,
         amount_total=total, automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None},
@@ -155,7 +159,10 @@ def pay(call: Call, body: Obj, typed: Obj) -> Obj:
 def complete(call: Call, body: Obj) -> Obj:
     """The intent has succeeded: the session is over. Once."""
     if body["status"] == "open":
-        body |= {"status": "complete", "payment_status": "paid" if body["mode"] == "payment" else "no_payment_required"}
+        body |= {
+            "status": "complete",
+            "payment_status": "paid" if body["mode"] == "payment" else "no_payment_required",
+        }
         call.emit("checkout.session.completed", call.keep({**body, "url": None}))
     return body
 
@@ -192,7 +199,9 @@ def listed(call: Call) -> Obj:
     fields = ("customer", "payment_intent", "status")
     wanted = {name: call.params[name] for name in fields if name in call.params}
     return call.page(
-        KIND, "/v1/checkout/sessions", keeps=lambda body: all(body[name] == value for name, value in wanted.items())
+        KIND,
+        "/v1/checkout/sessions",
+        keeps=lambda body: all(body[name] == value for name, value in wanted.items()),
     )
 
 

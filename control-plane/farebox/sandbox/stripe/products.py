@@ -63,7 +63,9 @@ def create_price(call: Call) -> Obj:
     if ("product" in given) == ("product_data" in given):
         raise Refusal(400, "Give one of product and product_data.", code="parameter_missing", param="product")
     if "unit_amount" not in given:
-        raise Refusal(400, "Missing required param: unit_amount.", code="parameter_missing", param="unit_amount")
+        raise Refusal(
+            400, "Missing required param: unit_amount.", code="parameter_missing", param="unit_amount"
+        )
     product = call.referred("product", "product") if "product" in given else None
     return price(
         call, given["currency"], given["unit_amount"], recurring=given.get("recurring"),
@@ -114,7 +116,9 @@ def update_price(call: Call) -> Obj:
 
 def listed_prices(call: Call) -> Obj:
     """GET /v1/prices."""
-    wanted = {name: call.params[name] for name in ("active", "product", "currency", "type") if name in call.params}
+    wanted = {
+        name: call.params[name] for name in ("active", "product", "currency", "type") if name in call.params
+    }
     keys = call.params.get("lookup_keys")
     return call.page(
         "price", "/v1/prices",
