@@ -167,6 +167,8 @@ AMOUNT_TOO_LARGE: Final = Problem(
 STILL_IN_USE: Final = Problem(
     "still_in_use", 409, "Something still leads there; `details.used_by` names what. Lead it elsewhere first."
 )
+COUPON_UNKNOWN: Final = Problem("coupon_unknown", 404, "No coupon on offer has this code.")
+COUPON_USED: Final = Problem("coupon_used", 409, "This coupon was redeemed before, or is used up.")
 
 PROBLEMS: Final[Mapping[str, Problem]] = {
     value.code: value for value in list(globals().values()) if isinstance(value, Problem)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from farebox import ids
+from farebox.billing_details.parties import Seller
 from farebox.clock import OrganizationTime
 from farebox.invoices.charges import parse
 from farebox.invoices.drafting import Metered, Party, Term, draft
@@ -44,7 +45,7 @@ def test_the_invoice_is_what_was_worked_by_hand(case: dict[str, Any]) -> None:
         party,
         _metered(case["charges"], case["currency"], int(case["units"])),
         late,
-        issuer="Farebox",
+        seller=Seller(code="Farebox", legal_name="Farebox"),
         retired=[],
         statement_digest=b"\0" * 32,
     )

@@ -1,71 +1,37 @@
-"""What an invoice says: lines, sums and the snapshot, out of a period's quantities. Pure.
+"""What an invoice says: lines, taxes, sums and the snapshot, out of a period's quantities. Pure.
 
-Everything that a later reader needs to derive the invoice again goes into the snapshot, because plans, clocks
-and time zones go on living after it. Earlier periods whose lines came late are billed here by difference:
-what their units come to now, less what was billed already, at the price in force then.
+Everything that a later reader needs to derive the invoice again goes into the snapshot, because plans,
+clocks, tax rates and coupons go on living after it. Earlier periods whose usage changed are billed here by
+difference: what they come to now, less what was billed already, at the price and with the coupons of then.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from farebox import ids
-from farebox.clock import OrganizationTime
-from farebox.invoices import charges as language
+from farebox.billing_details.parties import Seller
 from farebox.invoices.proof import instant
-from farebox.invoices.rating import ROUNDING, RatedLine, counts_units, rate
+from farebox.invoices.rating import ROUNDING, Discount, RatedLine, plain
+from farebox.invoices.terms import REGULAR, Metered, Party, Term, lines_of
 from farebox.money import MINOR_DIGITS, Money
 from farebox.subscriptions.periods import BUCKET_SECONDS
-from farebox.taxes.levying import Levied
+from farebox.taxes.deciding import Rate, taxes_of
+from farebox.taxes.levying import Levied, included, levy
 from farebox.usage.nodes import NodeReport
-from farebox.usage.quantities import Count, Quantities
+from farebox.usage.quantities import Count
 
-SNAPSHOT_VERSION: Final = 1
+__all__ = ["DEFAULT_TERMS_DAYS", "Draft", "Line", "Metered", "Party", "Term", "draft"]
+
+SNAPSHOT_VERSION: Final = 2
 DEFAULT_TERMS_DAYS: Final = 14
 USAGE_CODE: Final = "usage"
-"""The code of a correction line where the plan charges nothing by the unit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Party:
-    """The organization that is billed."""
-
-    id: UUID
-    public_id: str
-    name: str
-    time: OrganizationTime
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One billing period with the price that holds in it. `billed_units` is what invoices billed of it."""
-
-    period_id: UUID
-    subscription_id: UUID
-    subscription: str
-    plan: str
-    currency: str
-    charges: Sequence[Any]
-    time_zone: str
-    anchor_day: int
-    starts_at: datetime
-    ends_at: datetime
-    is_first: bool
-    is_last: bool
-    billed_units: int
-    invoiced: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Metered:
-    """A period with what was counted in it."""
-
-    term: Term
-    quantities: Quantities
+"""The code of a line of zero that names units which nothing charges for."""
+INCLUDED_TAX: Final = "included_tax"
+_UNCHARGED: Final = {"trial": "Trial: nothing is charged", "paused": "Paused: nothing is charged"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +49,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice before it is written. `billed` are the new `billed_units` of every period it bills, `terms`
-    those periods as they were read: its own first, then those it corrects.
+    """An invoice before it is written. `billed` are the new quantities billed, by meter, of every period it
+    bills, `terms` those periods as they were read: its own first, then those it corrects. `used` are the
+    redemptions that took something off.
     """
 
     party: Party
@@ -95,7 +62,8 @@ class Draft:
     tax: Money
     total: Money
     snapshot: Mapping[str, Any]
-    billed: Mapping[UUID, int]
+    billed: Mapping[UUID, Mapping[str, int]]
+    used: tuple[UUID, ...] = ()
     terms_days: int = DEFAULT_TERMS_DAYS
     collection: str = "automatic"
 
@@ -115,97 +83,194 @@ def draft(
     metered: Metered,
     earlier: Iterable[Metered],
     *,
-    issuer: str,
+    seller: Seller,
+    rates: Sequence[Rate] = (),
     retired: Sequence[NodeReport],
     statement_digest: bytes,
+    used: Mapping[UUID, int] | None = None,
 ) -> Draft:
-    """Draft the invoice of a period, with a correction for each of `earlier` whose units have changed.
+    """Draft the invoice of a period, with a correction for each of `earlier` whose usage has changed.
 
-    `retired` are the nodes that were given up with lines of this period possibly unread. Raises `ValueError`
-    (`ChargeError`, `RatingError`, `CurrencyError`) if the plan version cannot be rated.
+    `retired` are the nodes that were given up with lines of this period possibly unread; `used` how often
+    drafts before this one took each redemption. Raises `ValueError` (`ChargeError`, `RatingError`,
+    `CurrencyError`, `MixedTaxesError`) if the plan version cannot be rated.
     """
     term = metered.term
-    changed = [each for each in earlier if each.quantities.billable.units != each.term.billed_units]
-    lines = [_charge_line(rated) for rated in _rate(term, metered.quantities.billable.units)]
+    changed = [each for each in earlier if each.changed]
+    discounts, redemptions = _discounts(party, term, used or {})
+    rated = lines_of(term, metered.meters, discounts)
+    lines = [_line(each) for each in rated] or [_uncharged(metered)]
     for each in changed:
         if each.term.currency != term.currency:
             raise ValueError(f"cannot bill {each.term.currency} on an invoice in {term.currency}")
         lines += _correction_lines(each)
-    total = sum((line.amount for line in lines), Money(term.currency, 0))
-    billed = {each.term.period_id: each.quantities.billable.units for each in (metered, *changed)}
-    snapshot = {
+    buyer = party.buyer
+    gross = _sum(lines, term.currency)
+    taxes: tuple[Levied, ...] = ()
+    if buyer is not None:
+        due = taxes_of(rates, seller=seller.place, buyer=buyer.place, at=term.ends_at)
+        taxes = levy(due, gross)
+    within = included(taxes, term.currency)
+    if within.minor:
+        lines.append(_included_line(taxes, within))
+    subtotal = gross + -within
+    tax = sum((each.amount for each in taxes), Money(term.currency, 0))
+    taken = {each.code for each in rated if each.kind == "discount"}
+    return Draft(
+        party=party,
+        terms=(term, *(each.term for each in changed)),
+        lines=tuple(lines),
+        subtotal=subtotal,
+        taxes=taxes,
+        tax=tax,
+        total=subtotal + tax,
+        snapshot=_snapshot(
+            party, metered, changed, discounts, taxes, seller, retired, statement_digest=statement_digest
+        ),
+        billed={each.term.period_id: each.meters for each in (metered, *changed)},
+        used=tuple(redemptions[code] for code in redemptions if code in taken),
+        terms_days=DEFAULT_TERMS_DAYS if buyer is None or buyer.net_days is None else buyer.net_days,
+        collection="automatic" if buyer is None else buyer.collection,
+    )
+
+
+def _discounts(
+    party: Party, term: Term, used: Mapping[UUID, int]
+) -> tuple[tuple[Discount, ...], Mapping[str, UUID]]:
+    if term.kind != REGULAR:
+        return (), {}
+    here = [
+        each
+        for each in party.redemptions
+        if each.holds(
+            plan=term.plan_code, currency=term.currency, ends_at=term.ends_at, used=used.get(each.id, 0)
+        )
+    ]
+    discounts = tuple(Discount(each.code, each.name, each.percent, each.amount) for each in here)
+    return discounts, {each.code: each.id for each in here}
+
+
+def _sum(lines: Iterable[Line], currency: str) -> Money:
+    return sum((line.amount for line in lines), Money(currency, 0))
+
+
+def _line(rated: RatedLine) -> Line:
+    return Line(rated.code, rated.description, rated.quantity, rated.amount, rated.explain(), kind=rated.kind)
+
+
+def _uncharged(metered: Metered) -> Line:
+    units = Decimal(metered.meters["units"])
+    detail = {"model": metered.term.kind, "units": plain(units), "exact": "0", "steps": []}
+    text = _UNCHARGED.get(metered.term.kind, "Usage that the plan does not charge for")
+    return Line(USAGE_CODE, text, units, Money(metered.term.currency, 0), detail)
+
+
+def _included_line(taxes: Sequence[Levied], within: Money) -> Line:
+    names = ", ".join(f"{each.tax.name} {plain(each.tax.rate)} %" for each in taxes)
+    return Line(
+        INCLUDED_TAX, f"Included in these prices: {names}", Decimal(1), -within, {}, kind="included_tax"
+    )
+
+
+def _correction_lines(metered: Metered) -> Iterable[Line]:
+    """One line for each charge by usage and each other line that comes to something else now; if there is
+    none, one of zero: every unit is on an invoice.
+    """
+    term, now, then = metered.term, metered.meters, metered.term.billed_meters
+    detail = {
+        "period": {"start": instant(term.starts_at), "end": instant(term.ends_at)},
+        "subscription": f"sub_{term.subscription}",
+        "billed_units": str(term.billed_units),
+        "units": str(now["units"]),
+    }
+    stretch = _stretch(term)
+    before = {(each.kind, each.code): each for each in lines_of(term, then, term.discounts)}
+    after = {(each.kind, each.code): each for each in lines_of(term, now, term.discounts)}
+    nothing = Money(term.currency, 0)
+    made = False
+    for key in dict.fromkeys((*after, *before)):
+        old, new = before.get(key), after.get(key)
+        shown = new or old
+        if shown is None:
+            continue
+        was = nothing if old is None else old.amount
+        comes = nothing if new is None else new.amount
+        if not shown.by_usage and was == comes:
+            continue
+        made = True
+        quantity = (Decimal(0) if new is None else new.quantity) - (
+            Decimal(0) if old is None else old.quantity
+        )
+        yield Line(
+            shown.code,
+            f"Correction of {stretch}: {shown.description}",
+            quantity,
+            comes + -was,
+            detail | {"of": shown.kind, "billed_minor": was.minor, "minor": comes.minor},
+            term.period_id,
+            "correction",
+        )
+    if not made:
+        yield Line(
+            USAGE_CODE,
+            f"Correction of {stretch}: units that the plan does not charge for",
+            Decimal(now["units"] - term.billed_units),
+            nothing,
+            detail | {"of": "charge", "billed_minor": 0, "minor": 0},
+            term.period_id,
+            "correction",
+        )
+
+
+def _snapshot(
+    party: Party,
+    metered: Metered,
+    changed: Sequence[Metered],
+    discounts: Sequence[Discount],
+    taxes: Sequence[Levied],
+    seller: Seller,
+    retired: Sequence[NodeReport],
+    *,
+    statement_digest: bytes,
+) -> Mapping[str, Any]:
+    term = metered.term
+    return {
         "version": SNAPSHOT_VERSION,
-        "issuer": issuer,
+        "issuer": seller.code,
+        "seller": seller.shown(),
         "organization": {"id": f"org_{party.public_id}", "name": party.name},
+        "buyer": {"legal_name": party.name} if party.buyer is None else party.buyer.shown(),
         "currency": term.currency,
         "minor_digits": MINOR_DIGITS[term.currency],
         "rounding": ROUNDING,
-        "tax": {"kind": "none"},
+        "taxes": [
+            {
+                "kind": each.tax.kind,
+                "name": each.tax.name,
+                "country": each.tax.country,
+                "region": each.tax.region,
+                "rate": plain(each.tax.rate),
+                "inclusive": each.tax.inclusive,
+            }
+            for each in taxes
+        ],
         "test_clock": [
             {"began_at": instant(entry.began_at), "offset_ms": round(entry.offset.total_seconds() * 1000)}
             for entry in party.time.offsets
         ],
         "bucket_seconds": BUCKET_SECONDS,
-        **_terms(metered),
-        "corrections": [_terms(each) | {"billed_units": each.term.billed_units} for each in changed],
+        **_terms(metered, discounts),
+        "corrections": [
+            _terms(each, each.term.discounts)
+            | {"billed_units": each.term.billed_units, "billed_meters": dict(each.term.billed_meters)}
+            for each in changed
+        ],
         "retired_nodes": [_retired(node) for node in retired],
         "statement_digest": statement_digest.hex(),
     }
-    terms = (term, *(each.term for each in changed))
-    return Draft(party, terms, tuple(lines), total, (), Money(term.currency, 0), total, snapshot, billed)
 
 
-def _rate(term: Term, units: int) -> tuple[RatedLine, ...]:
-    return rate(language.parse(list(term.charges)), units, term.currency)
-
-
-def _charge_line(rated: RatedLine) -> Line:
-    return Line(rated.code, rated.description, rated.quantity, rated.amount, rated.explain())
-
-
-def _correction_lines(metered: Metered) -> Iterable[Line]:
-    """One line for each charge by the unit; if there is none, one of zero: every unit is on an invoice."""
-    term, now = metered.term, metered.quantities.billable.units
-    detail = {
-        "period": {"start": instant(term.starts_at), "end": instant(term.ends_at)},
-        "subscription": f"sub_{term.subscription}",
-        "billed_units": str(term.billed_units),
-        "units": str(now),
-    }
-    stretch = _stretch(term)
-    by_unit = [
-        (before, after)
-        for charge, before, after in zip(
-            language.parse(list(term.charges)),
-            _rate(term, term.billed_units),
-            _rate(term, now),
-            strict=True,
-        )
-        if counts_units(charge)
-    ]
-    for before, after in by_unit:
-        yield Line(
-            after.code,
-            f"Correction of {stretch}: {after.description}",
-            after.quantity - before.quantity,
-            after.amount + -before.amount,
-            detail | {"billed_minor": before.amount.minor, "minor": after.amount.minor},
-            term.period_id,
-            "correction",
-        )
-    if not by_unit:
-        yield Line(
-            USAGE_CODE,
-            f"Correction of {stretch}: units that the plan does not charge for",
-            Decimal(now - term.billed_units),
-            Money(term.currency, 0),
-            detail | {"billed_minor": 0, "minor": 0},
-            term.period_id,
-            "correction",
-        )
-
-
-def _terms(metered: Metered) -> dict[str, Any]:
+def _terms(metered: Metered, discounts: Sequence[Discount]) -> dict[str, Any]:
     term, quantities = metered.term, metered.quantities
     return {
         "subscription": f"sub_{term.subscription}",
@@ -219,7 +284,21 @@ def _terms(metered: Metered) -> dict[str, Any]:
             "end": instant(term.ends_at),
             "is_first": term.is_first,
             "is_last": term.is_last,
+            "kind": term.kind,
         },
+        "quota_units": term.quota_units,
+        "meters": list(term.meters),
+        "measured": dict(metered.meters),
+        "usage_corrections": list(metered.corrections),
+        "discounts": [
+            {
+                "code": each.code,
+                "name": each.name,
+                "percent": None if each.percent is None else plain(each.percent),
+                "amount_minor": None if each.amount is None else each.amount.minor,
+            }
+            for each in discounts
+        ],
         "billable_rule": quantities.rule,
         "metered": _count(quantities.total),
         "billable": _count(quantities.billable),

@@ -144,17 +144,26 @@ class InvoiceTax(Base):
     amount_minor: Mapped[int] = mapped_column(BigInteger)
 
 
-class PeriodRecheck(Base):
-    """An invoiced period that must be counted once more: its usage may have changed since. `touches` grows
-    with each change, so that a change during a count is not forgotten.
+class PeriodTally(Base):
+    """What invoices have billed of a period, by meter (decimal strings), and whether to count it once more.
+
+    `touches` grows with each change of its usage, `counted` is what it was at the last count: a change during
+    a count is not forgotten; `corrections` is how many of an operator's corrections it took in. A period is
+    counted once more after its invoice in any case.
     """
 
-    __tablename__ = "period_rechecks"
-    __table_args__ = (Index("ix_period_rechecks_organization_id", "organization_id"),)
+    __tablename__ = "period_tallies"
+    __table_args__ = (
+        Index("ix_period_tallies_organization_id", "organization_id"),
+        Index("ix_period_tallies_touched", "organization_id", postgresql_where=text("touches > counted")),
+    )
 
     period_id: Mapped[UUID] = mapped_column(ForeignKey("billing_periods.id"), primary_key=True)
     organization_id: Mapped[UUID] = mapped_column(ForeignKey("organizations.id"))
+    billed: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     touches: Mapped[int] = mapped_column(BigInteger, server_default="1")
+    counted: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    corrections: Mapped[int] = mapped_column(server_default="0")
 
 
 class InvoiceNumber(Base):

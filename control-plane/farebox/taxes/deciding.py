@@ -3,8 +3,8 @@
 - Who is exempt pays none, and the invoice says so.
 - Within the EU, a business in another member state than the seller's, with a VAT number of that state's form,
   owes the tax itself: reverse charge (Directive 2006/112/EC, articles 44 and 196).
-- Else the rates of the buyer's region, or where it has none those of the country. A region's rates stand instead
-  of the country's, so a region with a federal and a provincial tax lists both.
+- Else the rates of the buyer's region, or where it has none those of the country. A region's rates stand
+  instead of the country's, so a region with a federal and a provincial tax lists both.
 - A buyer without a country is taxed nowhere: the invoice names no tax.
 """
 

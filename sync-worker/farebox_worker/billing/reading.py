@@ -1,4 +1,4 @@
-"""What a batch of invoices needs, read at one moment: prices, quantities, and the statement they rest on.
+"""What a batch of invoices needs, read at one moment: prices, quantities, buyers, taxes, the statement.
 
 One transaction of repeatable read, so that the statement names exactly the lines that the quantities count.
 It takes no lock; what has changed by the time of writing is noticed there and left to the next run.
@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
@@ -15,29 +16,55 @@ from uuid import UUID
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from farebox.billing_details import service as billing_details
+from farebox.billing_details.parties import Buyer, Seller
 from farebox.clock import ClockOffset, OrganizationTime
+from farebox.coupons import service as coupons
+from farebox.coupons.service import Redemption
 from farebox.db import Database
-from farebox.invoices.drafting import Metered, Party, Term
+from farebox.invoices.proof import instant
+from farebox.invoices.rating import Discount
+from farebox.invoices.terms import Metered, Party, Term
+from farebox.money import Money
 from farebox.organizations.model import TestClockOffset
 from farebox.subscriptions.periods import BUCKET_SECONDS
+from farebox.taxes.deciding import Rate
+from farebox.taxes.service import rates
+from farebox.usage.measuring import (
+    Correction,
+    corrected,
+    corrections_for_periods,
+    measured_for_periods,
+)
+from farebox.usage.meters import parse as parse_meters
 from farebox.usage.nodes import NodeReport
 from farebox.usage.quantities import Quantities
 from farebox.usage.service import completeness, nodes, quantities_for_periods
 from farebox_contract.billable import DEFAULT_RULE
 
+# Of the periods invoiced before, only those whose usage may have changed since they were counted.
 _TERMS: Final = text(
     """
     SELECT p.id AS period_id, p.organization_id, p.subscription_id, p.starts_at, p.ends_at, p.is_first,
-           p.is_last, p.state, p.billed_units, s.public_id AS subscription, s.time_zone, s.anchor_day,
-           v.code AS plan, v.currency, v.charges, o.public_id, o.name,
-           COALESCE(i.snapshot ->> 'billable_rule', :rule) AS rule
+           p.is_last, p.state, p.kind, p.billed_units, s.public_id AS subscription, s.time_zone, s.anchor_day,
+           v.code AS plan, plans.code AS plan_code, v.currency, v.charges, v.meters, v.quota,
+           o.public_id, o.name,
+           COALESCE(i.snapshot ->> 'billable_rule', :rule) AS rule, i.snapshot -> 'discounts' AS discounts,
+           t.billed, COALESCE(t.touches, 0) AS touches, COALESCE(c.entered, 0) AS corrections
     FROM billing_periods p
     JOIN subscriptions s ON s.id = p.subscription_id
     JOIN plan_versions v ON v.id = s.plan_version_id
+    JOIN plans ON plans.id = v.plan_id
     JOIN organizations o ON o.id = p.organization_id
-    LEFT JOIN invoices i ON i.subscription_id = p.subscription_id AND i.period_start = p.starts_at
-                        AND i.kind = 'period'
-    WHERE p.organization_id = ANY(:organizations) AND (p.state = 'invoiced' OR p.id = ANY(:periods))
+    LEFT JOIN period_tallies t ON t.period_id = p.id
+    LEFT JOIN LATERAL (
+        SELECT count(*)::int AS entered FROM usage_corrections WHERE period_id = p.id
+    ) c ON true
+    LEFT JOIN invoices i ON p.state = 'invoiced' AND i.subscription_id = p.subscription_id
+                        AND i.period_start = p.starts_at AND i.kind = 'period'
+    WHERE p.organization_id = ANY(:organizations)
+      AND (p.id = ANY(:periods)
+           OR p.state = 'invoiced' AND (t.touches > t.counted OR c.entered > t.corrections))
     ORDER BY p.organization_id, p.ends_at, p.starts_at, p.id
     """
 )
@@ -73,6 +100,15 @@ class Batch:
     cases: tuple[Case, ...]
     nodes: tuple[NodeReport, ...]
     statement: dict[str, Any]
+    seller: Seller
+    rates: tuple[Rate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parties:
+    times: Mapping[UUID, OrganizationTime]
+    buyers: Mapping[UUID, Buyer]
+    redemptions: Mapping[UUID, tuple[Redemption, ...]]
 
 
 async def time_lines(
@@ -92,24 +128,60 @@ async def time_lines(
 
 
 async def read(
-    database: Database, organizations: Sequence[UUID], periods: Sequence[UUID], *, now: datetime
+    database: Database, organizations: Sequence[UUID], periods: Sequence[UUID], *, issuer: str, now: datetime
 ) -> Batch:
     """Read the batch that closes `periods`, all of them of `organizations`."""
     async with database.transaction() as session:
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         reports = await nodes(session)
-        times = await time_lines(session, organizations)
+        parties = _Parties(
+            await time_lines(session, organizations),
+            await billing_details.buyers(session, organizations),
+            await coupons.held(session, organizations),
+        )
         rows = (
             await session.execute(
                 _TERMS,
                 {"organizations": list(organizations), "periods": list(periods), "rule": DEFAULT_RULE},
             )
         ).all()
-        quantities = await _quantities(session, rows)
-        cases = _cases(rows, quantities, times)
+        metered = await _metered(session, rows)
+        cases = _cases(rows, metered, parties)
         since, until = await _window(session, cases)
         statement = await completeness(session, since=since, until=until, now=now)
-    return Batch(cases, tuple(reports), statement)
+        seller = await billing_details.seller(session, issuer)
+        in_force = await rates(session) if parties.buyers else []
+    return Batch(cases, tuple(reports), statement, seller, tuple(in_force))
+
+
+async def _metered(session: AsyncSession, rows: Sequence[Any]) -> dict[UUID, Metered]:
+    quantities = await _quantities(session, rows)
+    with_corrections = [row.period_id for row in rows if row.corrections]
+    entered = await corrections_for_periods(session, with_corrections) if with_corrections else {}
+    metering = [row.period_id for row in rows if row.meters or row.period_id in entered]
+    measured = await measured_for_periods(session, metering) if metering else {}
+    found: dict[UUID, Metered] = {}
+    for row in rows:
+        entries = entered.get(row.period_id, ())
+        meters = (
+            corrected(parse_meters(row.meters), measured[row.period_id], entries)
+            if row.period_id in measured
+            else {}
+        )
+        found[row.period_id] = Metered(
+            _term(row), quantities[row.period_id], meters, tuple(_correction(each) for each in entries)
+        )
+    return found
+
+
+def _correction(entry: Correction) -> Mapping[str, Any]:
+    return {
+        "meter": entry.meter,
+        "quantity": entry.quantity,
+        "at": instant(entry.at),
+        "reason": entry.reason,
+        "actor": entry.actor,
+    }
 
 
 async def _quantities(session: AsyncSession, rows: Sequence[Any]) -> dict[UUID, Quantities]:
@@ -122,9 +194,7 @@ async def _quantities(session: AsyncSession, rows: Sequence[Any]) -> dict[UUID, 
     return quantities
 
 
-def _cases(
-    rows: Sequence[Any], quantities: Mapping[UUID, Quantities], times: Mapping[UUID, OrganizationTime]
-) -> tuple[Case, ...]:
+def _cases(rows: Sequence[Any], metered: Mapping[UUID, Metered], parties: _Parties) -> tuple[Case, ...]:
     cases = []
     for organization, group in groupby(rows, key=lambda row: row.organization_id):
         members = list(group)
@@ -132,14 +202,12 @@ def _cases(
             organization,
             members[0].public_id,
             members[0].name,
-            times.get(organization, OrganizationTime()),
+            parties.times.get(organization, OrganizationTime()),
+            parties.buyers.get(organization),
+            parties.redemptions.get(organization, ()),
         )
         open_, invoiced = (
-            tuple(
-                Metered(_term(row), quantities[row.period_id])
-                for row in members
-                if (row.state == "invoiced") is is_invoiced
-            )
+            tuple(metered[row.period_id] for row in members if (row.state == "invoiced") is is_invoiced)
             for is_invoiced in (False, True)
         )
         cases.append(Case(party, open_, invoiced))
@@ -162,6 +230,25 @@ def _term(row: Any) -> Term:
         is_last=row.is_last,
         billed_units=row.billed_units,
         invoiced=row.state == "invoiced",
+        plan_code=row.plan_code,
+        kind=row.kind,
+        quota_units=None if row.quota is None else int(row.quota["units"]),
+        meters=row.meters,
+        billed=row.billed or {},
+        discounts=tuple(_discount(entry, row.currency) for entry in row.discounts or ()),
+        touches=row.touches,
+        corrections=row.corrections,
+    )
+
+
+def _discount(entry: Mapping[str, Any], currency: str) -> Discount:
+    """Read a discount of an earlier invoice from its snapshot."""
+    percent, minor = entry["percent"], entry["amount_minor"]
+    return Discount(
+        entry["code"],
+        entry["name"],
+        None if percent is None else Decimal(percent),
+        None if minor is None else Money(currency, minor),
     )
 
 
@@ -170,7 +257,7 @@ async def _window(session: AsyncSession, cases: Sequence[Case]) -> tuple[datetim
     named = [
         (case.party.time, metered.term)
         for case in cases
-        for metered in (*case.closing, *(each for each in case.earlier if changed(each)))
+        for metered in (*case.closing, *(each for each in case.earlier if each.changed))
     ]
     if not named:
         return None, None
@@ -186,11 +273,6 @@ async def _window(session: AsyncSession, cases: Sequence[Case]) -> tuple[datetim
         starts.append(time.wall(start))
         ends.append(time.wall(end))
     return min(starts), max(ends)
-
-
-def changed(metered: Metered) -> bool:
-    """Whether an invoiced period now has other units than were billed."""
-    return metered.quantities.billable.units != metered.term.billed_units
 
 
 def _instant(bucket: int) -> datetime:

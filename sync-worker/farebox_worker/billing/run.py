@@ -5,6 +5,7 @@ what was read still holds. What does not is left to the next run. An organizatio
 reported and stops nobody else.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +20,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids
 from farebox.clock import Clock, OrganizationTime
+from farebox.coupons import service as coupons
+from farebox.credits import service as credits_
 from farebox.db import Database
 from farebox.invoices import proof, service
-from farebox.invoices.drafting import Draft, Term, draft
+from farebox.invoices.drafting import Draft, draft
 from farebox.invoices.states import Bounds
+from farebox.invoices.terms import Metered, Term
 from farebox.organizations import test_clock
 from farebox.settings import Settings
 from farebox.usage.model import UsageStatement
-from farebox.usage.nodes import NodeReport
 from farebox.usage.service import nodes
 from farebox_worker.billing.closing import Reason, given_up, readiness
-from farebox_worker.billing.reading import Case, read, time_lines
+from farebox_worker.billing.reading import Batch, Case, read, time_lines
 from farebox_worker.billing.report import BillingReport, Failure, Waiting
 from farebox_worker.billing.rolling import roll
 
@@ -53,6 +56,20 @@ _LOCK: Final = text(
 _BILLED: Final = text(
     "UPDATE billing_periods p SET state = 'invoiced', billed_units = t.units "
     "FROM unnest(CAST(:ids AS uuid[]), CAST(:units AS bigint[])) AS t(id, units) WHERE p.id = t.id"
+)
+# An own period is counted once more with the organization's next invoice: whoever was adding lines to it when
+# it was read did not know that it would be invoiced. What was counted again is done with until it is touched.
+_TALLY: Final = text(
+    """
+    INSERT INTO period_tallies AS t (period_id, organization_id, billed, touches, counted, corrections)
+    SELECT r.period, r.organization, r.billed::jsonb, 1, r.counted, r.corrections
+    FROM unnest(CAST(:periods AS uuid[]), CAST(:organizations AS uuid[]), CAST(:billed AS text[]),
+                CAST(:counted AS bigint[]), CAST(:corrections AS int[]))
+         AS r(period, organization, billed, counted, corrections)
+    ORDER BY r.period
+    ON CONFLICT (period_id) DO UPDATE
+    SET billed = excluded.billed, counted = excluded.counted, corrections = excluded.corrections
+    """
 )
 
 
@@ -106,6 +123,8 @@ async def run(
     statement: _Statement | None = None
     for chunk in _chunks(candidates, batch):
         statement = await _bill(context, chunk, statement, report)
+    async with database.transaction() as session:
+        await credits_.expire(session, now=now)
     return report
 
 
@@ -142,6 +161,20 @@ def _chunks(candidates: Sequence[_Candidate], batch: int) -> Iterator[list[_Cand
         yield chunk
 
 
+@dataclass(frozen=True, slots=True)
+class _Drafted:
+    """A draft with its period and the earlier ones that were counted again for it, changed or not."""
+
+    draft: Draft
+    own: Metered
+    earlier: tuple[Metered, ...]
+
+    @property
+    def read(self) -> tuple[Metered, ...]:
+        """Every period that was counted."""
+        return (self.own, *self.earlier)
+
+
 @dataclass(slots=True)
 class _Statement:
     """A statement of completeness; it is stored with the first batch that rests on it."""
@@ -164,12 +197,18 @@ async def _bill(
 ) -> _Statement:
     now = context.clock.now()
     organizations = list(dict.fromkeys(each.organization for each in chunk))
-    batch = await read(context.database, organizations, [each.period for each in chunk], now=now)
+    batch = await read(
+        context.database,
+        organizations,
+        [each.period for each in chunk],
+        issuer=context.settings.issuer,
+        now=now,
+    )
     statement = _Statement.of(batch.statement, last)
-    drafts: list[Draft] = []
+    drafts: list[_Drafted] = []
     for case in batch.cases:
         try:
-            drafts += _draft(context, case, batch.nodes, statement, now)
+            drafts += _draft(context, case, batch, statement, now)
         except (ValueError, ArithmeticError, LookupError) as error:
             report.failures.append(Failure(f"org_{case.party.public_id}", _said(error)))
     try:
@@ -182,10 +221,15 @@ async def _bill(
 
 
 async def _write_apart(
-    context: _Context, drafts: Sequence[Draft], statement: _Statement, report: BillingReport, *, now: datetime
+    context: _Context,
+    drafts: Sequence[_Drafted],
+    statement: _Statement,
+    report: BillingReport,
+    *,
+    now: datetime,
 ) -> None:
     """Write each organization in a transaction of its own: one of them cannot be, the others can."""
-    for party, group in groupby(drafts, key=lambda each: each.party):
+    for party, group in groupby(drafts, key=lambda each: each.draft.party):
         try:
             await _write(context, list(group), statement, report, now=now)
         except DBAPIError as error:
@@ -195,11 +239,13 @@ async def _write_apart(
 
 
 def _draft(
-    context: _Context, case: Case, reports: Sequence[NodeReport], statement: _Statement, now: datetime
-) -> list[Draft]:
+    context: _Context, case: Case, batch: Batch, statement: _Statement, now: datetime
+) -> list[_Drafted]:
     """Draft every period of the organization that can still be closed; corrections go on the first."""
-    drafts: list[Draft] = []
-    corrected: set[UUID] = set()
+    drafts: list[_Drafted] = []
+    counted: set[UUID] = set()
+    used: Counter[UUID] = Counter()
+    reports = batch.nodes
     for metered in case.closing:
         term, time = metered.term, case.party.time
         found = readiness(term.ends_at, time, reports, now=now, until=context.until, grace=context.grace)
@@ -208,23 +254,31 @@ def _draft(
         earlier = [
             each
             for each in case.earlier
-            if each.term.period_id not in corrected and each.term.currency == term.currency
+            if each.term.period_id not in counted and each.term.currency == term.currency
         ]
         made = draft(
             case.party,
             metered,
             earlier,
-            issuer=context.settings.issuer,
+            seller=batch.seller,
+            rates=batch.rates,
             retired=given_up(term.starts_at, term.ends_at, time, reports, grace=context.grace),
             statement_digest=statement.digest,
+            used=used,
         )
-        corrected |= made.billed.keys()
-        drafts.append(made)
+        used.update(made.used)
+        counted |= {each.term.period_id for each in earlier}
+        drafts.append(_Drafted(made, metered, tuple(earlier)))
     return drafts
 
 
 async def _write(
-    context: _Context, drafts: Sequence[Draft], statement: _Statement, report: BillingReport, *, now: datetime
+    context: _Context,
+    drafts: Sequence[_Drafted],
+    statement: _Statement,
+    report: BillingReport,
+    *,
+    now: datetime,
 ) -> None:
     """Write the drafts whose ground still holds, all in one transaction, and count them in the report."""
     if not drafts:
@@ -246,27 +300,48 @@ async def _write(
             )
         issued = await service.issue(
             session,
-            holding,
+            [each.draft for each in holding],
             issuer=context.settings.issuer,
             statement_id=statement.id,
             bounds=context.bounds,
             now=now,
         )
-        billed = {period: units for each in holding for period, units in each.billed.items()}
-        await session.execute(_BILLED, {"ids": list(billed), "units": list(billed.values())})
+        await _record(session, holding)
     statement.stored = True
     report.overtaken += len(drafts) - len(holding)
     report.count(issued)
 
 
-async def _still_true(session: AsyncSession, drafts: Sequence[Draft]) -> list[Draft]:
+async def _record(session: AsyncSession, written: Sequence[_Drafted]) -> None:
+    """Keep what was billed of every period, and which changes were counted."""
+    billed = {period: meters for each in written for period, meters in each.draft.billed.items()}
+    await session.execute(
+        _BILLED, {"ids": list(billed), "units": [meters["units"] for meters in billed.values()]}
+    )
+    rows = [(each.draft.party.id, one, one is each.own) for each in written for one in each.read]
+    await session.execute(
+        _TALLY,
+        {
+            "periods": [one.term.period_id for _, one, _ in rows],
+            "organizations": [organization for organization, _, _ in rows],
+            "billed": [json.dumps(dict(one.meters)) for _, one, _ in rows],
+            "counted": [0 if is_own else one.term.touches for _, one, is_own in rows],
+            "corrections": [one.term.corrections for _, one, _ in rows],
+        },
+    )
+    await coupons.use(session, [redemption for each in written for redemption in each.draft.used])
+
+
+async def _still_true(session: AsyncSession, drafted: Sequence[_Drafted]) -> list[_Drafted]:
     """Lock what the drafts rest on and return those for which it is as it was read.
 
     An organization is taken whole or not at all: its later invoices follow from its first one's corrections.
     """
     await test_clock.hold_still(session)
+    drafts = [each.draft for each in drafted]
     times = await time_lines(session, {each.party.id for each in drafts})
-    locked = await session.execute(_LOCK, {"ids": [period for each in drafts for period in each.billed]})
+    periods = [one.term.period_id for each in drafted for one in each.read]
+    locked = await session.execute(_LOCK, {"ids": periods})
     rows = {row.id: row for row in locked}
     overtaken = {
         each.party.id
@@ -274,7 +349,7 @@ async def _still_true(session: AsyncSession, drafts: Sequence[Draft]) -> list[Dr
         if times.get(each.party.id, OrganizationTime()) != each.party.time
         or not all(_unchanged(term, rows[term.period_id]) for term in each.terms)
     }
-    return [each for each in drafts if each.party.id not in overtaken]
+    return [each for each in drafted if each.draft.party.id not in overtaken]
 
 
 def _unchanged(term: Term, row: Any) -> bool:

@@ -77,6 +77,11 @@ _ADD: Final = f"""
     ON CONFLICT (dimension_id, bucket) DO UPDATE SET {", ".join(map(_saturating, _SUMS))},
         max_units = GREATEST(r.max_units, excluded.max_units)
 """  # noqa: S608 - constants of this module
+# Invoiced periods that the lines fall into are counted once more with their organization's next invoice.
+_TOUCH: Final = """
+    SELECT farebox_touch_periods(array_agg(dimension_id), array_agg(first), array_agg(last))
+    FROM (SELECT dimension_id, min(bucket) AS first, max(bucket) AS last FROM deltas GROUP BY dimension_id) t
+"""
 _GROW_SEGMENT: Final = """
     INSERT INTO usage_segments AS s (file_id, start_offset, end_offset, sha256, sealed, lines, new_lines,
                                      duplicate_lines, quarantined_lines, first_at, last_at)
@@ -195,6 +200,7 @@ async def _add(connection: asyncpg.Connection, fresh: pl.DataFrame, dimensions: 
     await connection.execute(_DELTAS)
     await copy_frame(connection, sums.select(columns).sort("id", "bucket"), "deltas")
     await connection.execute(_ADD)
+    await connection.execute(_TOUCH)
 
 
 async def _record_stretches(

@@ -241,7 +241,7 @@ async def test_a_leap_of_the_test_clock_bills_every_month_in_between(world: Worl
 async def test_one_bad_organization_stops_nobody(world: World) -> None:
     """What cannot be rated, and what the database refuses, is reported by name; all others are billed."""
     good = [await world.customer() for _ in range(3)]
-    await world.plan("broken-1", [{"code": "c", "model": "volume", "description": "d"}])
+    await world.plan("broken-1", [{"code": "c", "model": "guesswork", "description": "d"}])
     await world.plan(
         "huge-1", [{"code": "c", "model": "per_unit", "description": "d", "unit_price": "999999999999"}]
     )

@@ -47,7 +47,7 @@ def test_rate_prices_a_quantity(tmp_path: Path) -> None:
         (json.dumps(CHARGES), "many", "USD", "no decimal number"),
         (json.dumps(CHARGES), "-1", "USD", "0 or more"),
         (json.dumps(CHARGES), "1", "XXX", "unknown currency"),
-        ('[{"model": "volume"}]', "1", "USD", "charges[0].model: expected one of"),
+        ('[{"model": "guesswork"}]', "1", "USD", "charges[0].model: expected one of"),
         ("[", "1", "USD", "is no JSON"),
     ],
 )

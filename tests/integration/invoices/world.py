@@ -114,6 +114,11 @@ class World:
             str(_ROLLUP), dimension=dimension["id"], bucket=bucket, organization=customer.id,
             requests=units, units=units,
         )  # fmt: skip
+        await self.rows(
+            "SELECT farebox_touch_periods(ARRAY[CAST(:dimension AS bigint)], ARRAY[CAST(:bucket AS bigint)], "
+            "ARRAY[CAST(:bucket AS bigint)])",
+            dimension=dimension["id"], bucket=bucket,
+        )  # fmt: skip
 
     async def node(self, code: str = "gw-1", *, read_to: str | None = None) -> None:
         """Register a node, or report how far it was read (None: it never stood at the end)."""
@@ -157,6 +162,11 @@ class World:
             "billing_periods",
             "usage_statements",
             "outbox",
+            "invoice_taxes",
+            "period_tallies",
+            "credit_grants",
+            "credit_entries",
+            "coupon_redemptions",
         )
         return {table: await self.rows(f"SELECT * FROM {table} ORDER BY 1") for table in tables}
 

@@ -21,10 +21,12 @@ TIERS: dict[str, Any] = {
 def test_every_model_is_read() -> None:
     """The three models of this version, with and without what is optional."""
     assert parse([BASE, REQUESTS, TIERS]) == (
-        Flat("base", "Starter plan", Decimal("10.00")),
-        PerUnit("requests", "Requests", Decimal("0.01"), Decimal(10000)),
+        Flat(code="base", description="Starter plan", amount=Decimal("10.00")),
+        PerUnit(code="requests", description="Requests", unit_price=Decimal("0.01"), included=Decimal(10000)),
         Graduated(
-            "calls", "Calls", (Tier(Decimal(100), Decimal("0.10"), Decimal(5)), Tier(None, Decimal(0)))
+            code="calls",
+            description="Calls",
+            tiers=(Tier(Decimal(100), Decimal("0.10"), Decimal(5)), Tier(None, Decimal(0))),
         ),
     )
 

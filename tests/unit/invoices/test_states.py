@@ -6,16 +6,21 @@ import pytest
 
 from farebox.invoices import states
 
-ALL = ("draft", "parked", "finalized", "paid", "overdue", "void")
+ALL = ("draft", "parked", "finalized", "paid", "overdue", "void", "uncollectible")
 ALLOWED = {
     ("park", "draft"): "parked",
     ("finalize", "draft"): "finalized",
     ("finalize", "parked"): "finalized",
     ("mark paid", "finalized"): "paid",
     ("mark paid", "overdue"): "paid",
+    ("mark paid", "uncollectible"): "paid",
     ("mark overdue", "finalized"): "overdue",
     ("void", "finalized"): "void",
     ("void", "overdue"): "void",
+    ("write off", "finalized"): "uncollectible",
+    ("write off", "overdue"): "uncollectible",
+    **{("reopen", state): "finalized" for state in ("paid", "overdue", "uncollectible")},
+    **{("reopen as overdue", state): "overdue" for state in ("finalized", "paid", "uncollectible")},
 }
 
 
@@ -31,8 +36,19 @@ def test_every_cell_of_the_table(transition: states.Transition, state: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("total", "state"), [(0, "finalized"), (100, "finalized"), (101, "parked"), (-101, "parked")]
+    ("total", "lines", "today", "state"),
+    [
+        (0, 1, 0, "finalized"),
+        (100, 5, 100, "finalized"),
+        (101, 1, 0, "parked"),
+        (-101, 1, 0, "parked"),
+        (1, 6, 0, "parked"),
+        (100, 5, 101, "parked"),
+        (-1, 5, 200, "parked"),
+    ],
 )
-def test_an_absurd_invoice_waits_for_a_person(total: int, state: str) -> None:
-    """Beyond the safety bound, in either direction, nothing is issued."""
-    assert states.first_state(total, ceiling_minor=100) == state
+def test_an_absurd_invoice_waits_for_a_person(total: int, lines: int, today: int, state: str) -> None:
+    """Beyond a bound on the amount, the lines or the account's day, in either direction, nothing is
+    issued."""
+    bounds = states.Bounds(amount_minor=100, lines=5, daily_minor=200)
+    assert states.first_state(total, lines=lines, today_minor=today, bounds=bounds) == state

@@ -15,7 +15,7 @@ TENANT_TABLES = {
     "credit_grants": "SELECT, INSERT",
     "credit_entries": "SELECT, INSERT",
     "coupon_redemptions": "SELECT",
-    "period_rechecks": "SELECT, INSERT, UPDATE",
+    "period_tallies": "SELECT, INSERT, UPDATE",
 }
 CATALOGUE = ("issuers", "tax_rates", "coupons")
 INSTANT = postgresql.TIMESTAMP(timezone=True)
@@ -59,7 +59,7 @@ def upgrade() -> None:
     keep_credits()
     op.execute("INSERT INTO issuers (code, legal_name) VALUES ('Farebox', 'Farebox')")
     op.execute(
-        "INSERT INTO period_rechecks (period_id, organization_id) "
+        "INSERT INTO period_tallies (period_id, organization_id) "
         "SELECT id, organization_id FROM billing_periods WHERE state = 'invoiced'"
     )
 
@@ -319,17 +319,26 @@ def make_tables() -> None:
     )
     op.create_index("ix_coupon_redemptions_coupon_id", "coupon_redemptions", ["coupon_id"])
     op.create_table(
-        "period_rechecks",
+        "period_tallies",
         sa.Column("period_id", sa.Uuid(), nullable=False),
         organization(),
+        sa.Column("billed", postgresql.JSONB(), server_default="{}", nullable=False),
         sa.Column("touches", sa.BigInteger(), server_default="1", nullable=False),
+        sa.Column("counted", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("corrections", sa.Integer(), server_default="0", nullable=False),
         sa.ForeignKeyConstraint(
-            ["period_id"], ["billing_periods.id"], name=op.f("fk_period_rechecks_period_id")
+            ["period_id"], ["billing_periods.id"], name=op.f("fk_period_tallies_period_id")
         ),
-        of_organization("period_rechecks"),
-        sa.PrimaryKeyConstraint("period_id", name=op.f("pk_period_rechecks")),
+        of_organization("period_tallies"),
+        sa.PrimaryKeyConstraint("period_id", name=op.f("pk_period_tallies")),
     )
-    op.create_index("ix_period_rechecks_organization_id", "period_rechecks", ["organization_id"])
+    op.create_index("ix_period_tallies_organization_id", "period_tallies", ["organization_id"])
+    op.create_index(
+        "ix_period_tallies_touched",
+        "period_tallies",
+        ["organization_id"],
+        postgresql_where=sa.text("touches > counted"),
+    )
 
 
 def guard_invoices() -> None:
@@ -381,7 +390,7 @@ def guard_invoices() -> None:
         """
         CREATE FUNCTION farebox_touch_periods(p_dimensions bigint[], p_first bigint[], p_last bigint[])
         RETURNS void LANGUAGE sql SET search_path = public, pg_temp AS $$
-            INSERT INTO period_rechecks AS r (period_id, organization_id)
+            INSERT INTO period_tallies AS r (period_id, organization_id)
             SELECT DISTINCT p.id, p.organization_id
             FROM unnest(p_dimensions, p_first, p_last) AS t(dimension, first_bucket, last_bucket)
             JOIN usage_dimensions d ON d.id = t.dimension
