@@ -7,7 +7,7 @@ up to their unspent sum early. Slices not touched for `lease_seconds` go back; a
 back when it starts again (they stand in a mapped file); window slices end with their window.
 
 Without Redis, or without its generation marker, leases that are held may still be spent, and everything else
-raises `CounterUnavailableError` at once: after a failure one request a second tries, the others do not wait.
+raises `CounterUnavailableError` at once (`redis_link`).
 """
 
 import asyncio
@@ -19,64 +19,19 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
-from farebox_contract.counters import GENERATION_KEY, QUOTA_KEPT_MS, WINDOW_KEPT_MS
+from farebox_contract.counters import QUOTA_KEPT_MS, WINDOW_KEPT_MS
 from farebox_gateway.edge.counters.base import CounterUnavailableError, Taken, Want
+from farebox_gateway.edge.counters.redis_link import RedisLink
 from farebox_gateway.edge.counters.table import NAME_BYTES, CounterTable
 from farebox_gateway.edge.exchange import now_ms
 
 log = logging.getLogger(__name__)
 
 LARGEST_SLICE: Final = 512
-RETRY_AFTER_SECONDS: Final = 1.0
 REFUSAL_KEPT_SECONDS: Final = 0.25
 _BEAT_SECONDS: Final = 0.5
 _LAST_SECONDS: Final = 3.0
 _QUOTA_PREFIX: Final = "farebox:quota:"
-
-_TAKE: Final = """
-local generation = redis.call('GET', KEYS[1])
-if not generation then
-  if ARGV[1] == '1' then return {'', -2} end
-  generation = '-'
-end
-local n = #KEYS - 1
-local used = {}
-for i = 1, n do
-  local limit, need = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1])
-  used[i] = tonumber(redis.call('GET', KEYS[i + 1]) or '0')
-  if limit >= 0 and used[i] + need > limit then return {generation, i - 1, used[i]} end
-end
-local out = {generation, -1}
-for i = 1, n do
-  local limit, need, most = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
-  local slice = most
-  if limit >= 0 then slice = math.min(most, math.floor((limit - used[i]) / 16)) end
-  if slice < need then slice = need end
-  redis.call('INCRBY', KEYS[i + 1], string.format('%.0f', slice))
-  redis.call('PEXPIREAT', KEYS[i + 1], ARGV[4 * i + 1])
-  out[#out + 1] = slice
-  out[#out + 1] = used[i] + slice
-end
-return out
-"""
-_RETURN: Final = """
-local generation = redis.call('GET', KEYS[1]) or '-'
-for i = 2, #KEYS do
-  if ARGV[2 * i - 3] == generation then
-    local used = tonumber(redis.call('GET', KEYS[i]) or '-1')
-    if used >= 0 then
-      local after = math.max(0, used + tonumber(ARGV[2 * i - 2]))
-      redis.call('SET', KEYS[i], string.format('%.0f', after), 'KEEPTTL')
-    end
-  end
-end
-return generation
-"""
 
 
 class _Lease:
@@ -110,14 +65,7 @@ class RedisCounters:
     def __init__(
         self, url: str, leases_path: Path, *, timeout: float, require_generation: bool, lease_seconds: float
     ) -> None:
-        self._redis: Redis = Redis.from_url(
-            url,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=64,
-        )
-        self._timeout = timeout
-        self._take_script = self._redis.register_script(_TAKE)
-        self._return_script = self._redis.register_script(_RETURN)
+        self._link = RedisLink(url, timeout=timeout)
         self._require = "1" if require_generation else "0"
         self._lease_seconds = lease_seconds
         self._table = CounterTable(leases_path, now_ms())
@@ -125,7 +73,6 @@ class RedisCounters:
         self._owed: dict[str, int] = {}
         self._gates: dict[str, _Gate] = {}
         self._generation = ""
-        self._down_until = 0.0
         self._beat: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -137,12 +84,12 @@ class RedisCounters:
             self._beat.cancel()
             await asyncio.gather(self._beat, return_exceptions=True)
         # Nobody waits for an answer any more: what is held is worth one more and longer attempt.
-        self._timeout, self._down_until = max(self._timeout, _LAST_SECONDS), 0.0
+        self._link.be_patient(_LAST_SECONDS)
         with contextlib.suppress(CounterUnavailableError):
-            await self._call(self._return_script, [GENERATION_KEY], [])
+            await self._link.correct([], [])
             await self._bring_back(list(self._leases))
         self._table.close()
-        await self._redis.aclose()
+        await self._link.close()
 
     # -- the limits ask
 
@@ -163,7 +110,7 @@ class RedisCounters:
         """Say how the store is."""
         return {
             "kind": "redis",
-            "available": not self._down_until and (bool(self._generation) or self._require == "0"),
+            "available": self._link.available and (bool(self._generation) or self._require == "0"),
             "generation": self._generation,
             "leases": len(self._leases),
         }
@@ -241,9 +188,7 @@ class RedisCounters:
             kept = QUOTA_KEPT_MS if want.key.startswith(_QUOTA_PREFIX) else WINDOW_KEPT_MS
             limit = -1 if want.limit is None else want.limit
             arguments += [limit, need, LARGEST_SLICE, max(want.ends, now) + kept]
-        answer = await self._call(
-            self._take_script, [GENERATION_KEY, *(want.key for want in wants)], arguments
-        )
+        answer = await self._link.take([want.key for want in wants], arguments)
         generation, verdict = answer[0].decode(), int(answer[1])
         self._follow(generation)
         if verdict == -2:
@@ -293,28 +238,6 @@ class RedisCounters:
         self._owed.clear()
         self._generation = generation
 
-    async def _call(self, script: Any, keys: list[str], arguments: list[Any]) -> Any:
-        now = time.monotonic()
-        if now < self._down_until:
-            raise CounterUnavailableError("Redis did not answer a moment ago")
-        if self._down_until:
-            # This call finds out for all; the others are refused until it has.
-            self._down_until = now + RETRY_AFTER_SECONDS
-        try:
-            async with asyncio.timeout(self._timeout):
-                answer = await script(keys=keys, args=arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            if not self._down_until:
-                log.critical(
-                    "the counters in Redis cannot be reached: %s", str(error) or type(error).__name__
-                )
-            self._down_until = time.monotonic() + RETRY_AFTER_SECONDS
-            raise CounterUnavailableError(str(error)) from error
-        if self._down_until:
-            log.warning("the counters in Redis answer again")
-            self._down_until = 0.0
-        return answer
-
     # -- the beat
 
     async def _keep_up(self) -> None:
@@ -329,8 +252,8 @@ class RedisCounters:
             await asyncio.sleep(_BEAT_SECONDS)
 
     async def _beat_once(self) -> None:
-        answer = await self._call(self._return_script, [GENERATION_KEY], [])
-        self._follow("" if answer == b"-" and self._require == "1" else answer.decode())
+        generation = await self._link.correct([], [])
+        self._follow("" if generation == "-" and self._require == "1" else generation)
         wall = now_ms()
         idle_since = time.monotonic() - self._lease_seconds
         for key in [key for key, lease in self._leases.items() if lease.ends + WINDOW_KEPT_MS < wall]:
@@ -352,7 +275,7 @@ class RedisCounters:
         for amount in amounts.values():
             arguments += [self._generation, amount]
         try:
-            await self._call(self._return_script, [GENERATION_KEY, *amounts], arguments)
+            await self._link.correct(list(amounts), arguments)
         except CounterUnavailableError:
             for key, amount in amounts.items():
                 if amount > 0:
@@ -362,7 +285,7 @@ class RedisCounters:
     async def _return_of_the_killed(self) -> None:
         """Bring back what this node held when it was killed, if the counters are still the same."""
         found = [(name, row) for name, row in self._table.items() if name not in self._leases]
-        generation = (await self._call(self._return_script, [GENERATION_KEY], [])).decode()
+        generation = await self._link.correct([], [])
         keys, arguments = [], []
         for name, row in found:
             mark, left, _ = self._table.get(row)
@@ -370,7 +293,7 @@ class RedisCounters:
                 keys.append(name)
                 arguments += [generation, -left]
         if keys:
-            await self._call(self._return_script, [GENERATION_KEY, *keys], arguments)
+            await self._link.correct(keys, arguments)
             log.info("brought back %d leases that were held when the gateway was killed", len(keys))
         for name, _ in found:
             self._table.remove(name)
