@@ -33,6 +33,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "edge": Entry(f"{_COMMANDS}.edge:edge", RUN, "The embedded gateway."),
     "demo": Entry(f"{_COMMANDS}.demo:demo", RUN, "The whole story, told as it happens on real parts."),
     "sandbox": Entry(f"{_COMMANDS}.sandbox:sandbox", RUN, "Stand-ins for the outside world."),
+    "gateway": Entry(f"{_COMMANDS}.gateways:gateway", GATEWAY, "The gateways and nodes, and their state."),
+    "drift": Entry(f"{_COMMANDS}.drift:drift", GATEWAY, "What each node enforces against what was sold."),
     "sync": Entry(
         f"{_COMMANDS}.gateway:sync", GATEWAY, "Bring the gateway to what was sold, or show the difference."
     ),
@@ -49,6 +51,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "bill": Entry(f"{_COMMANDS}.invoices:bill", USAGE, "Close billing periods and make their invoices."),
     "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
     "rate": Entry(f"{_COMMANDS}.invoices:rate", USAGE, "Price a quantity: the rater as a tool."),
+    "simulate": Entry(f"{_COMMANDS}.simulate:simulate", USAGE, "What any plan would have earned and refused."),
     "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
     "key": Entry(f"{_COMMANDS}.keys:key", PEOPLE, "An organization's API keys, and keys from elsewhere."),
     "operator": Entry(f"{_COMMANDS}.accounts:operator", PEOPLE, "The people who run this installation."),
