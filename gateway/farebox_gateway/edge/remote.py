@@ -30,7 +30,8 @@ class Remote:
 
     def peer(self, request: BaseRequest) -> str:
         """Return the address at the other end of the connection."""
-        return request.remote or "unknown"
+        peer = request.remote
+        return "unknown" if peer is None else _address(peer) or peer
 
     def of(self, request: BaseRequest, headers: CIMultiDict[str]) -> str:
         """Return the client's address and set the forwarding headers for the upstream in `headers`."""
@@ -72,12 +73,13 @@ class Remote:
 
 
 def _address(text: str) -> str | None:
-    """Return the address in one element of X-Forwarded-For, which may carry a port."""
+    """Return the address in one element of X-Forwarded-For, which may carry a port; a mapped one as IPv4."""
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError:
         return None
+    return str(getattr(address, "ipv4_mapped", None) or address)

@@ -182,7 +182,7 @@ local function authorize(ctx, consumer, conf)
     end
     if conf.cidrs and not addresses.within(ctx.var.remote_addr, conf.cidrs) then
         return forbidden(ctx, problems.KEY_NOT_ALLOWED, "This API key may not be used from this address.",
-                         { reason = "address", address = ctx.var.remote_addr })
+                         { reason = "address", address = addresses.shown(ctx.var.remote_addr) })
     end
     if conf.scopes then
         local method = ngx.req.get_method()

@@ -6,6 +6,7 @@
 
 local core       = require("apisix.core")
 local plugin     = require("apisix.plugin")
+local addresses  = require("apisix.plugins.farebox.addresses")
 local apisix_view = require("apisix.plugins.farebox.apisix_view")
 local modules    = require("apisix.plugins.farebox.modules")
 local node_status = require("apisix.plugins.farebox.node_status")
@@ -152,7 +153,7 @@ function _M.log(_, ctx)
         status = facts.status, outcome = facts.outcome, units = record.units,
         ["in"] = tonumber(var.request_length), out = tonumber(var.bytes_sent),
         us = floor((ngx.now() - started) * 1000000 + 0.5), up_us = facts.up_us,
-        ip = var.remote_addr, ua = var.http_user_agent or "",
+        ip = addresses.shown(var.remote_addr), ua = var.http_user_agent or "",
     })
     -- A number is used up only by a line: if making it failed, nginx writes one without a stream.
     sequence = sequence + 1

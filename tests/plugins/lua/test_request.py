@@ -55,6 +55,22 @@ def test_an_address_that_is_none_is_nowhere(lua: Nginx) -> None:
 
 
 @pytest.mark.parametrize(
+    ("remote", "shown"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("::1", "::1"),
+        ("::203.0.113.7", "::203.0.113.7"),
+        ("unix:", "unix:"),
+    ],
+)
+def test_how_an_address_is_shown(lua: Nginx, remote: str, shown: str) -> None:
+    """An IPv4 address that is mapped into IPv6 is shown and logged as IPv4."""
+    assert lua.call("addresses", "shown", remote) == [shown]
+
+
+@pytest.mark.parametrize(
     ("scope", "valid"),
     [
         ("GET messages", True),

@@ -6,6 +6,7 @@ local bit = require("bit")
 local byte  = string.byte
 local find  = string.find
 local floor = math.floor
+local format = string.format
 local match = string.match
 local sub   = string.sub
 local tonumber = tonumber
@@ -44,6 +45,16 @@ function _M.bytes(text)
         return sub(found, 13)
     end
     return found
+end
+
+
+-- An address as it is shown and logged: an IPv4 address mapped into IPv6 is the IPv4 address.
+function _M.shown(text)
+    if sub(text, 1, 2) ~= "::" then
+        return text
+    end
+    local bytes = _M.bytes(text)
+    return bytes and #bytes == 4 and format("%d.%d.%d.%d", byte(bytes, 1, 4)) or text
 end
 
 
