@@ -20,16 +20,34 @@ from farebox.billing import views as billing
 from farebox.clock import Clock, SystemClock
 from farebox.db import Database
 from farebox.endpoints import Endpoints, route
+from farebox.gateways import views as gateways
 from farebox.html import style
 from farebox.keys import admin_views as keys_admin
 from farebox.keys import views as keys
 from farebox.metrics import Metrics
 from farebox.middlewares import edge
 from farebox.organizations import views as organizations
+from farebox.payments import card_views as payment_cards
+from farebox.payments import operator_views as payments_admin
+from farebox.payments import providers
+from farebox.payments import views as payment_views
+from farebox.payments import webhook_views as webhooks
+from farebox.plans import admin_views as plans_admin
 from farebox.plans import views as plans
 from farebox.rate_limits import RateLimiter
 from farebox.reading import Reading
-from farebox.runtime import CLOCK, DATABASE, LEAKED, METRICS, PASSWORDS, RATES, READING, SETTINGS, TOKENS
+from farebox.runtime import (
+    CLOCK,
+    DATABASE,
+    LEAKED,
+    METRICS,
+    PASSWORDS,
+    PROVIDERS,
+    RATES,
+    READING,
+    SETTINGS,
+    TOKENS,
+)
 from farebox.settings import Settings
 from farebox.subscriptions import admin_views as subscriptions_admin
 from farebox.subscriptions import views as subscriptions
@@ -46,11 +64,17 @@ ENDPOINTS: Final[Endpoints] = (
     *keys.ENDPOINTS,
     *keys_admin.ENDPOINTS,
     *plans.ENDPOINTS,
+    *plans_admin.ENDPOINTS,
     *billing.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *subscriptions_admin.ENDPOINTS,
     *usage.ENDPOINTS,
+    *payment_views.ENDPOINTS,
+    *payment_cards.ENDPOINTS,
+    *payments_admin.ENDPOINTS,
+    *webhooks.ENDPOINTS,
     *admin.ENDPOINTS,
+    *gateways.ENDPOINTS,
 )
 """Every endpoint of the API: the router, the OpenAPI document and the tenant walk are made from this."""
 
@@ -70,6 +94,7 @@ def make_app(settings: Settings, *, clock: Clock | None = None) -> web.Applicati
         settings.token_secret.get_secret_value(), lifetime=timedelta(seconds=settings.token_lifetime_seconds)
     )
     app.cleanup_ctx.append(_resources)
+    app.cleanup_ctx.append(_payment_providers)
     app.add_routes([route(declared) for declared in ENDPOINTS])
     app.add_routes(status.ROUTES)
     app.add_routes(reference.routes(ENDPOINTS))
@@ -98,6 +123,12 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
             await redis.aclose()
         await reading.close()
         await database.close()
+
+
+async def _payment_providers(app: web.Application) -> AsyncIterator[None]:
+    async with providers.opened(app[SETTINGS]) as opened:
+        app[PROVIDERS] = opened
+        yield
 
 
 def _redis(url: str) -> "Redis":

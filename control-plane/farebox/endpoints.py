@@ -63,10 +63,11 @@ class Endpoint(Generic[B, Q, D]):
     """One endpoint. `path` stands below /api/v1; `status` is that of success.
 
     `effect`: it changes something, so `Idempotency-Key` and `Dry-Run` mean something to it. `begins`: its
-    transaction is open when the handler starts; a public endpoint may open its own instead. `reads`: members
-    GET it so often that it is read on the driver itself, with a `Reader` in place of a session. `guarded`: it
-    takes or sends secrets, so it is limited by address and more tightly. `identifiers` maps the variables in
-    the path to the prefix of the ids they take.
+    transaction is open when the handler starts; one that asks the world outside opens and ends its own
+    (`Call.begin`, `Call.end`). `counted`: False for machines that prove themselves by a signature.
+    `reads`: members GET it so often that it is read on the driver itself, with a `Reader` in place of a
+    session. `guarded`: it takes or sends secrets, so it is limited by address and more tightly.
+    `identifiers` maps the variables in the path to the prefix of the ids they take.
     """
 
     method: str
@@ -84,6 +85,7 @@ class Endpoint(Generic[B, Q, D]):
     begins: bool
     reads: bool
     guarded: bool
+    counted: bool
     identifiers: Mapping[str, str]
     handler: "Handler[B, Q, D]"
 
@@ -113,6 +115,7 @@ def endpoint(
     begins: bool = True,
     reads: bool = False,
     guarded: bool = False,
+    counted: bool = True,
     identifiers: Mapping[str, str] | None = None,
 ) -> "Callable[[Handler[B, Q, D]], Endpoint[B, Q, D]]":
     """Declare an endpoint around its handler. Unless said otherwise, every method but GET has an effect."""
@@ -120,8 +123,6 @@ def endpoint(
         raise ValueError(f"{method} {path}: an endpoint for members names its permission")
     if reads and (access is not Access.MEMBER or method != hdrs.METH_GET):
         raise ValueError(f"{method} {path}: only what members GET is read on the driver itself")
-    if access is not Access.PUBLIC and not begins:
-        raise ValueError(f"{method} {path}: only a public endpoint may open its own transaction")
 
     def declare(handler: "Handler[B, Q, D]") -> Endpoint[B, Q, D]:
         return Endpoint(
@@ -140,6 +141,7 @@ def endpoint(
             begins=begins,
             reads=reads,
             guarded=guarded,
+            counted=counted,
             identifiers=identifiers or {},
             handler=handler,
         )
@@ -228,6 +230,14 @@ class Call(Generic[B, Q]):
         self.begun = session
         return session
 
+    async def end(self) -> None:
+        """End the transaction and keep what it did: what follows may take its time. Before any network call.
+
+        An idempotency key is then the handler's to honour: nothing of the answer is remembered.
+        """
+        await self.stack.aclose()
+        self.begun = None
+
     async def _refuse_unless_operator(self, session: AsyncSession) -> None:
         if not await session.scalar(_ENTER_AS_OPERATOR, {"user": self.user_id}):
             raise Refusal(problems.OPERATORS_ONLY)
@@ -278,7 +288,8 @@ async def serve(declared: Endpoint[Any, Any, Any], request: web.Request) -> web.
     """Answer one request: authenticate, count, read, run, write."""
     now = request.app[CLOCK].now()
     principal = _authenticate(declared, request, now)
-    await _count(declared, request, principal, now)
+    if declared.counted:
+        await _count(declared, request, principal, now)
     body = await read_body(request, declared.body) if _takes_body(declared) else declared.body()
     query = read_query(request, declared.query)
     dry_run = declared.effect and _dry_run(request)

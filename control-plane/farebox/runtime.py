@@ -7,6 +7,7 @@ from aiohttp import web
 from farebox.clock import Clock
 from farebox.db import Database
 from farebox.metrics import Metrics
+from farebox.payments.providers import Providers
 from farebox.rate_limits import RateLimiter
 from farebox.reading import Reading
 from farebox.settings import Settings
@@ -22,3 +23,4 @@ LEAKED: Final = web.AppKey("leaked", LeakedPasswords)
 TOKENS: Final = web.AppKey("tokens", Tokens)
 RATES: Final = web.AppKey("rates", RateLimiter)
 METRICS: Final = web.AppKey("metrics", Metrics)
+PROVIDERS: Final = web.AppKey("providers", Providers)

@@ -31,6 +31,7 @@ class Permission(StrEnum):
     VIEW_ALL_USAGE = "view_all_usage"
     VIEW_BILLING = "view_billing"
     CHANGE_PLAN = "change_plan"
+    MANAGE_PAYMENTS = "manage_payments"
 
 
 _EVERYONE: Final = frozenset(Role)
@@ -50,6 +51,7 @@ MATRIX: Final[Mapping[Permission, frozenset[Role]]] = MappingProxyType(
         Permission.VIEW_ALL_USAGE: _MANAGERS,
         Permission.VIEW_BILLING: _MANAGERS,
         Permission.CHANGE_PLAN: _OWNER,
+        Permission.MANAGE_PAYMENTS: _OWNER,
     }
 )
 

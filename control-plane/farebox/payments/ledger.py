@@ -1,7 +1,7 @@
 """What becomes of money: a payment's outcome on its row, and the amounts on invoices and the balance.
 
-Everything here works in one transaction of the caller's, locks the payment first and its invoices after it, and
-is safe to do again: what was recorded once is not recorded twice. Knows no provider beyond what it has `Seen`.
+Everything here works in one transaction of the caller's, locks the payment first and its invoices then, and is
+safe to do again: what was recorded once is not recorded twice. Of providers it knows what was `Seen`.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ async def locked(session: AsyncSession, payment_id: UUID) -> Payment:
 
 
 async def record(session: AsyncSession, payment_id: UUID, seen: Seen, *, now: datetime) -> Payment:
-    """Write down what the provider has. Money that arrived is money, whatever we thought of the payment before.
+    """Write down what the provider has. Money that arrived is money, whatever we thought before.
 
     An amount or currency that is not what we asked for is parked for a person, and settles nothing.
     """
@@ -226,7 +226,8 @@ async def reverse(
 
 
 async def _take_balance(session: AsyncSession, grant_id: UUID, minor: int, *, now: datetime) -> int:
-    grant = await session.scalar(select(CreditGrant).where(CreditGrant.id == grant_id).with_for_update())
+    # Not locked: should an invoice burn it in between, the database refuses the sum and this is tried again.
+    grant = await session.scalar(select(CreditGrant).where(CreditGrant.id == grant_id))
     part = min(minor, grant.remaining_minor) if grant is not None else 0
     if grant is not None and part:
         entry = CreditEntry(
@@ -261,3 +262,27 @@ async def mark_refunded(session: AsyncSession, payment_id: UUID, minor: int) -> 
         .values(refunded_minor=Payment.refunded_minor + minor)
         .execution_options(synchronize_session=False)
     )
+
+
+async def restore(
+    session: AsyncSession, row: Payment, amount: Money, *, reopened: bool, now: datetime
+) -> None:
+    """Undo a reversal: the money is ours again. What invoices asked for again they get, the rest is balance.
+
+    Where nothing was reopened only the note of the reversal is taken back.
+    """
+    if reopened:
+        await allocate(session, row, amount, now=now)
+        return
+    places = await session.scalars(
+        select(PaymentAllocation)
+        .where(PaymentAllocation.payment_id == row.id, PaymentAllocation.reversed_minor > 0)
+        .order_by(PaymentAllocation.id)
+        .with_for_update()
+    )
+    left = amount.minor
+    for place in places.all():
+        part = min(left, place.reversed_minor)
+        place.reversed_minor -= part
+        left -= part
+    await session.flush()
