@@ -177,7 +177,7 @@ def _tables(outcome: "Outcome") -> list[Table]:
         Table(
             ("period", "line", "quantity", "amount"),
             rows,
-            note=f"In all {outcome.total} before coupons, tax and credits. Invoiced for that time: {invoiced}.",
+            note=f"In all {outcome.total} before coupons, tax and credits. Invoiced then: {invoiced}.",
         )
     ]
     if outcome.refusals is not None:
