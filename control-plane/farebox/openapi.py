@@ -20,6 +20,7 @@ VERSION: Final = "1.0.0"
 _REF: Final = "#/components/schemas/{model}"
 _SHORT_ID: Final = "[a-z0-9]{10}"
 _LONG_ID: Final = "[0-7][0-9a-hjkmnp-tv-z]{25}"
+_CODE: Final = r"^[a-zA-Z0-9_.\-]{1,64}$"
 _SHORT_PREFIXES: Final = frozenset({"org", "key", "sub"})
 _EVERYWHERE: Final = (problems.RATE_LIMITED, problems.UNAVAILABLE, problems.INTERNAL)
 _WITH_TOKEN: Final = (problems.UNAUTHENTICATED, problems.INVALID_TOKEN)
@@ -196,11 +197,12 @@ def _responses(
 def _path_parameters(declared: Endpoint[Any, Any, Any]) -> Iterable[dict[str, Any]]:
     for variable, prefix in declared.identifiers.items():
         body = _SHORT_ID if prefix in _SHORT_PREFIXES else _LONG_ID
+        pattern = _CODE if prefix == "code" else f"^{prefix}_{body}$"
         yield {
             "name": variable,
             "in": "path",
             "required": True,
-            "schema": {"type": "string", "pattern": f"^{prefix}_{body}$"},
+            "schema": {"type": "string", "pattern": pattern},
         }
 
 
