@@ -34,6 +34,7 @@ from farebox.payments import views as payment_views
 from farebox.payments import webhook_views as webhooks
 from farebox.plans import admin_views as plans_admin
 from farebox.plans import views as plans
+from farebox.products import views as products
 from farebox.rate_limits import RateLimiter
 from farebox.reading import Reading
 from farebox.runtime import (
@@ -64,6 +65,7 @@ ENDPOINTS: Final[Endpoints] = (
     *keys.ENDPOINTS,
     *keys_admin.ENDPOINTS,
     *plans.ENDPOINTS,
+    *products.ENDPOINTS,
     *plans_admin.ENDPOINTS,
     *billing.ENDPOINTS,
     *subscriptions.ENDPOINTS,
