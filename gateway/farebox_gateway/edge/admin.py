@@ -27,6 +27,10 @@ _encode = msgspec.json.Encoder().encode
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
+class _UnreadableError(RefusedError):
+    """A call that APISIX refuses before it knows the version of its API: the answer does not name it."""
+
+
 class AdminApi:
     """Handlers of `/apisix/admin/…`."""
 
@@ -47,6 +51,8 @@ class AdminApi:
             return refused
         try:
             return await self._dispatch(request)
+        except _UnreadableError as error:
+            return _json(error.status, error.body, versioned=False)
         except RefusedError as error:
             return _json(error.status, error.body)
         except NotFoundError as error:
@@ -81,7 +87,7 @@ class AdminApi:
             plural, prefix, name, sub = parts[0], (parts[0],), (parts[1] if parts[1:] else None), parts[2:]
         kind = kinds.BY_PLURAL.get(plural)
         if kind is None or prefix == ("credentials",):
-            raise RefusedError(404, {"error_msg": f"Unsupported resource type: {parts[0]}"})
+            raise _UnreadableError(404, {"error_msg": f"Unsupported resource type: {parts[0]}"})
         if request.method not in kind.methods:
             noun = kind.noun if kind.plural == "plugin_metadata" else kind.words
             return _json(405, {"error_msg": f"not supported `{request.method}` method for {noun}"})
@@ -129,7 +135,7 @@ class AdminApi:
             entries.sort(key=lambda row: row[0])
         else:
             if isinstance(page, str):
-                return web.Response(status=400, text=page)
+                return web.Response(status=400, text=page, headers=_VERSION)
             number, size = page
             entries = entries[(number - 1) * size : number * size]
         if not entries:
@@ -180,13 +186,13 @@ class AdminApi:
 _VERSION: Final = {"X-API-VERSION": "v3"}
 
 
-def _json(status: int, value: Any) -> web.Response:
-    headers = _VERSION if status < 300 else None
+def _json(status: int, value: Any, *, versioned: bool = True) -> web.Response:
+    headers = _VERSION if versioned else None
     return web.Response(status=status, body=_encode(value), content_type="application/json", headers=headers)
 
 
 def _denied(reason: str) -> web.Response:
-    return _json(401, {"description": reason, "error_msg": "failed to check token"})
+    return _json(401, {"description": reason, "error_msg": "failed to check token"}, versioned=False)
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -206,7 +212,8 @@ async def _body(request: web.Request) -> dict[str, Any]:
         value = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         text = raw.decode("utf-8", "replace")
-        raise RefusedError(400, {"error_msg": f"invalid request body: {error}", "req_body": text}) from None
+        why = {"error_msg": f"invalid request body: {error}", "req_body": text}
+        raise _UnreadableError(400, why) from None
     if not isinstance(value, dict):
         raise RefusedError(400, {"error_msg": "invalid configuration: wrong type: expected object"})
     return value

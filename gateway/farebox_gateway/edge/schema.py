@@ -120,6 +120,15 @@ def _no_match(rule: Any, value: Any, schema: Any) -> str:
     return f'failed to match pattern "{shown}" with "{value}"'
 
 
+def _one_of(rule: Any, value: Any, schema: Any) -> str:
+    del schema
+    met = [
+        number for number, part in enumerate(rule, 1) if jsonschema.Draft202012Validator(part).is_valid(value)
+    ]
+    found = f"both schemas {met[0]} and {met[1]}" if len(met) > 1 else "none"
+    return f"value should match only one schema, but matches {found}"
+
+
 def _none_of(rule: Any, value: Any, schema: Any) -> str:
     del value, schema
     required = [msgspec.json.encode(part["required"]).decode() for part in rule if "required" in part]
@@ -142,6 +151,6 @@ _SAYINGS: Final[Mapping[str, Callable[[Any, Any, Any], str]]] = {
     "minProperties": lambda rule, *_: f"expect object to have at least {rule} properties",
     "maxProperties": lambda rule, *_: f"expect object to have at most {rule} properties",
     "uniqueItems": lambda *_: "expected unique items but items 1 and 2 are equal",
-    "oneOf": lambda *_: "value should match only one schema, but matches none",
+    "oneOf": _one_of,
     "anyOf": _none_of,
 }

@@ -3,12 +3,14 @@
 import re
 from typing import Any, ClassVar, Final
 
-from farebox_gateway.edge.exchange import Exchange, Refusal
+from farebox_gateway.edge.exchange import Refusal
+from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 _ORIGINS: Final = r"^(\*|\*\*|null|\w+://[^,]+(,\w+://[^,]+)*)$"
 _ALL_METHODS: Final = "GET,POST,PUT,DELETE,PATCH,HEAD,OPTIONS,CONNECT,TRACE"
+_TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
 _STARRED: Final = ("allow_origins", "allow_methods", "allow_headers", "expose_headers")
 
 
@@ -53,7 +55,7 @@ class Cors(Plugin):
             raise InvalidError(f"allow_origins_by_regex: {error}") from None
         return merged
 
-    def rewrite(self, exchange: Exchange, conf: dict[str, Any]) -> Decision:
+    def rewrite(self, exchange: Passage, conf: dict[str, Any]) -> Decision:
         """Set the headers, whatever the answer will be, and answer a preflight at once."""
         origin = exchange.headers.get("Origin")
         if conf["allow_origins"] != "*":
@@ -61,10 +63,10 @@ class Cors(Plugin):
         allowed = _allowed(conf, origin)
         if allowed is not None:
             self._allow(exchange, conf, allowed)
-        return Refusal(200, b"", headers=()) if exchange.request.method == "OPTIONS" else None
+        return Refusal(200, b"", headers=(_TEXT,)) if exchange.request.method == "OPTIONS" else None
 
     @staticmethod
-    def _allow(exchange: Exchange, conf: dict[str, Any], allowed: str) -> None:
+    def _allow(exchange: Passage, conf: dict[str, Any], allowed: str) -> None:
         methods, headers = conf["allow_methods"], conf["allow_headers"]
         if headers == "**":
             headers = exchange.headers.get("Access-Control-Request-Headers")

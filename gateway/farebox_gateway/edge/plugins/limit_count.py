@@ -46,8 +46,8 @@ class LimitCount(Plugin):
             {
                 "type": "object",
                 "properties": {
-                    "count": {"type": "integer", "exclusiveMinimum": 0},
-                    "time_window": {"type": "integer", "exclusiveMinimum": 0},
+                    "count": {"oneOf": [{"type": "integer", "exclusiveMinimum": 0}]},
+                    "time_window": {"oneOf": [{"type": "integer", "exclusiveMinimum": 0}]},
                     "key": {"type": "string", "default": "remote_addr"},
                     "key_type": {"type": "string", "enum": ["var", "constant"], "default": "var"},
                     "rejected_code": {"type": "integer", "minimum": 200, "maximum": 599, "default": 503},

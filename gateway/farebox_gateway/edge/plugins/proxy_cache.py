@@ -20,6 +20,7 @@ from farebox_gateway.edge.plugins.cached_answers import CachedAnswer, CachedAnsw
 from farebox_gateway.edge.plugins.pages import page
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
+_TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
 _ZONE: Final = "memory_cache"
 _VALUES: Final = {
     "type": "array",
@@ -279,7 +280,7 @@ def _may_be_kept(
 
 
 def _purged(*, found: bool) -> Refusal:
-    return Refusal(200, b"", headers=()) if found else _bare(404)
+    return Refusal(200, b"", headers=(_TEXT,)) if found else _bare(404)
 
 
 def _bare(status: int) -> Refusal:
