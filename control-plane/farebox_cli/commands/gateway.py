@@ -44,6 +44,7 @@ def worker(settings: Settings) -> None:
     from farebox import logs
     from farebox.db import UnsafeRoleError
     from farebox_worker.app import serve
+    from farebox_worker.targets import GatewaysFileError
 
     logs.configure(settings.log_format)
     for name in ("database_worker_url", "redis_url"):
@@ -54,7 +55,7 @@ def worker(settings: Settings) -> None:
             )
     try:
         uvloop.run(serve(settings, ready=_announce))
-    except UnsafeRoleError as error:
+    except (UnsafeRoleError, GatewaysFileError) as error:
         raise CommandError(str(error), exit_code=Exit.USAGE) from None
 
 
@@ -113,7 +114,7 @@ def sync_cleanup(settings: Settings, *, gateway: str, as_json: bool) -> None:
 @pass_settings
 def sync_diff(settings: Settings, *, gateway: str, as_json: bool) -> None:
     """Print what `sync all` would change; exit 1 if there is anything, 0 if there is nothing."""
-    differs = _run(settings, lambda database: _diff(settings, database, gateway, as_json=as_json))
+    differs = with_gateway(settings, lambda database: _diff(settings, database, gateway, as_json=as_json))
     if differs:
         raise SystemExit(Exit.PROBLEM)
 
@@ -123,7 +124,7 @@ async def _diff(settings: Settings, database: Any, gateway: str, *, as_json: boo
 
     found: list[dict[str, Any]] = []
     count = 0
-    async with reader(_target(settings, gateway), database) as reconciler:
+    async with reader(target_named(settings, gateway), database) as reconciler:
         async for name, made in differences(reconciler):
             count += len(made.steps) + len(made.conflicts)
             for line in (*made.steps, *made.conflicts):
@@ -152,9 +153,9 @@ def _line(organization: str | None, line: Any) -> dict[str, Any]:
 def _pass(
     settings: Settings, gateway: str, scope: str, *, as_json: bool, overwrite_newer: bool = False
 ) -> None:
-    report = _run(
+    report = with_gateway(
         settings,
-        lambda database: _run_pass(settings, database, gateway, scope, overwrite_newer=overwrite_newer),
+        lambda database: run_pass(settings, database, gateway, scope, overwrite_newer=overwrite_newer),
     )
     counts = ("organizations", "changed", "writes", "removed", "unknown_consumers", "failed")
     rows: list[Sequence[object]] = [(name.replace("_", " "), report.get(name)) for name in counts]
@@ -169,7 +170,7 @@ def _pass(
         raise CommandError(f"{report['failed']} could not be written; each is tried again by the worker.")
 
 
-async def _run_pass(
+async def run_pass(
     settings: Settings, database: Any, gateway: str, scope: str, *, overwrite_newer: bool
 ) -> dict[str, Any]:
     """Run the pass ourselves if no worker holds the lock; otherwise ask the one that does."""
@@ -178,7 +179,7 @@ async def _run_pass(
     from farebox_worker.sync import full_pass
     from farebox_worker.sync.leader import lock_name, opened
 
-    target = _target(settings, gateway)
+    target = target_named(settings, gateway)
     url = settings.database_worker_url.get_secret_value()
     async with try_lock(url, lock_name(gateway)) as lock:
         if lock is not None:
@@ -212,17 +213,22 @@ async def _ask(database: Any, gateway: str, scope: str, *, overwrite_newer: bool
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-def _target(settings: Settings, gateway: str) -> "Target":
-    from farebox_worker.targets import targets
+def target_named(settings: Settings, gateway: str) -> "Target":
+    """Return the gateway with this code. Raises `CommandError` naming those that there are."""
+    from farebox_worker.targets import GatewaysFileError, targets
 
-    for target in targets(settings):
+    try:
+        named = targets(settings)
+    except GatewaysFileError as error:
+        raise CommandError(str(error), exit_code=Exit.USAGE) from None
+    for target in named:
         if target.code == gateway:
             return target
-    known = ", ".join(target.code for target in targets(settings))
+    known = ", ".join(target.code for target in named)
     raise CommandError(f"There is no gateway {gateway!r}; known: {known}.", exit_code=Exit.USAGE)
 
 
-def _run(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
+def with_gateway(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
     """Run against the worker's database; errors of the gateway's client become the command's."""
     from farebox import logs
     from farebox_gateway.client import GatewayError
@@ -242,7 +248,12 @@ def _run(settings: Settings, act: Callable[[Any], Awaitable[T]]) -> T:
         return asyncio.run(whole())
     except GatewayError as error:
         raise CommandError(
-            f"The gateway's Admin API at {settings.gateway_admin_url} failed: {error}. "
-            "Check FAREBOX_GATEWAY_ADMIN_URL and FAREBOX_GATEWAY_ADMIN_KEY, or run `farebox doctor`.",
+            f"The gateway's Admin API at {_where(settings)} failed: {error}. "
+            "Check its URL and key (FAREBOX_GATEWAY_ADMIN_URL and …_KEY, or FAREBOX_GATEWAYS_FILE), "
+            "or run `farebox doctor`.",
             exit_code=Exit.UNREACHABLE,
         ) from None
+
+
+def _where(settings: Settings) -> str:
+    return settings.gateway_admin_url if settings.gateways_file is None else f"({settings.gateways_file})"

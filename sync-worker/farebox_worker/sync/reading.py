@@ -40,7 +40,7 @@ async def reader(target: Target, database: Database) -> AsyncIterator[Reconciler
         async with database.transaction() as session:
             state = await progress.gateway(session, target.code)
         if state is None:
-            raise LookupError(f"the table gateways has no {target.code!r}: run `farebox migrate`")
+            raise LookupError(f"the gateway {target.code!r} is not registered yet: start `farebox worker`")
         yield Reconciler(target, state.id, database, client, http, SystemClock(), Fence(_NoLock()))
 
 

@@ -187,7 +187,7 @@ async def test_nothing_is_enforced_that_one_node_has_not_taken_up(world: World, 
             await world.settled(customer)
 
 
-async def test_a_dead_node_is_shown_and_waited_for_unless_it_is_optional(
+async def test_a_dead_node_is_shown_and_waited_for_unless_optional(
     world: World, tmp_path: Path
 ) -> None:
     """A node that does not answer keeps changes pending, visibly; an optional one is only shown."""
@@ -212,7 +212,7 @@ async def test_a_dead_node_is_shown_and_waited_for_unless_it_is_optional(
 
 
 async def test_the_worker_repairs_by_itself(world: World) -> None:
-    """What somebody changed at the gateway is put right without a pass being due, by the drift that is seen."""
+    """What somebody changed at the gateway is put right by the drift that is seen, with no pass due."""
     world.overrides["drift_seconds"] = 0.2
     customer = await world.found()
     key = await world.issue(customer)
