@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from farebox_contract.billable import RULES
+
 AUTH: Final = "farebox-auth"
 LIMIT: Final = "farebox-limit"
 METER: Final = "farebox-meter"
@@ -99,10 +101,15 @@ the same short windows and do not take from the quota."""
 LIMIT_ON_ROUTE: Final[Schema] = _object({})
 
 METER_ON_ROUTE: Final[Schema] = _object(
-    {"units": {"type": "integer", "minimum": 0, "maximum": 10**6}, "upstream_units": {"type": "boolean"}}
+    {
+        "units": {"type": "integer", "minimum": 0, "maximum": 10**6},
+        "upstream_units": {"type": "boolean"},
+        "rule": {"enum": sorted(RULES)},
+    }
 )
 """`units` is the weight of one request (1 unless set); with `upstream_units` the upstream's
-`X-Farebox-Units` header replaces it. The usage line's `route` is the route's id."""
+`X-Farebox-Units` header replaces it. `rule` names the billable rule by which the quota gives units back
+(`farebox_contract.billable`). The usage line's `route` is the route's id."""
 
 SCHEMAS: Final[Mapping[str, Mapping[str, Schema]]] = MappingProxyType(
     {

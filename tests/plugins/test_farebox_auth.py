@@ -259,3 +259,36 @@ async def test_keys_of_deleted_accounts(account: Account) -> None:
     """With its organization every key is gone."""
     await account.admin.delete(f"/consumers/{account.organization}")
     assert (await account.until(401)).status == 401
+
+
+def _odd_requests(text: str) -> dict[str, list[bytes]]:
+    """Header lines that must not get in, by what is odd about them."""
+    key = text.encode()
+    return {
+        "a NUL before it": [b"X-API-Key: \0" + key],
+        "a NUL behind it": [b"X-API-Key: " + key + b"\0"],
+        "a NUL in Bearer": [b"Authorization: Bearer " + key + b"\0"],
+        "cut": [b"Authorization: Bearer " + key[:-1]],
+        "padded": [b"Authorization: Bearer " + key + b"A"],
+        "10 kB long": [b"X-API-Key: " + key + b"x" * 10_000],
+        "10 kB and nothing else": [b"Authorization: Bearer " + b"x" * 10_000],
+        "a list": [b"X-API-Key: " + key + b", " + key],
+        "a no-break space": [b"X-API-Key: " + key + b"\xc2\xa0"],
+        "two Authorization": [b"Authorization: Bearer " + key, b"Authorization: Bearer " + key],
+        "a wrong one first": [b"X-API-Key: " + key[:-1], b"X-API-Key: " + key],
+        "a wrong Bearer before": [b"X-API-Key: " + key, b"Authorization: Bearer " + key[:-1]],
+        "folded": [b"X-API-Key: " + key[:30] + b"\r\n " + key[30:]],
+        "an underscore": [b"X_API_Key: " + key],
+    }
+
+
+@pytest.mark.parametrize("why", list(_odd_requests("")))
+async def test_odd_headers_do_not_get_in(account: Account, why: str) -> None:
+    """Bad bytes, lengths and doublings are refused, by the plugin or before it, and reach no upstream."""
+    lines = b"\r\n".join(_odd_requests(account.key.text)[why])
+    head = f"GET /{account.route}/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n".encode()
+    answer = await raw_exchange(account.admin.gateway.data_port, head + lines + b"\r\n\r\n")
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 401", b"HTTP/1.1 431")), answer[:60]
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["success"] is False
+    assert account.key.text.encode() not in answer
+    assert account.upstream.seen == []

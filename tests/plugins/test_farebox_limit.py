@@ -150,6 +150,35 @@ async def test_what_the_upstream_says_is_what_counts(account: Account) -> None:
     assert await _statuses(account, 2) == [200, 429]
 
 
+async def test_a_weight_is_reserved_and_settled(account: Account) -> None:
+    """A route's weight must fit before; what the upstream then reports is what is taken, more or less."""
+    await account.put_route(farebox_meter={"units": 9, "upstream_units": True})
+    await _plan(account, {"limits": [], "quota": {"units": 12, "kind": "hard"}})
+    base = account.url.removesuffix("/x")
+    assert (await account.get(url=f"{base}/units/3")).status == 200
+    assert (await account.get(url=f"{base}/units/0")).status == 200
+    assert (await account.get(url=f"{base}/units/1")).status == 200
+    assert (await account.get(url=f"{base}/units/1")).status == 429
+    await account.put_route(farebox_meter={"units": 1, "upstream_units": True})
+    answer = await account.until(200)
+    assert int(answer.headers["X-RateLimit-Remaining"]) == 12 - 3 - 1 - 1
+
+
+@pytest.mark.parametrize("conf", [{"rule": "free_v9"}, {"units": -1}, {"units": 10**6 + 1}])
+async def test_what_is_no_weight_is_refused(account: Account, conf: dict[str, Any]) -> None:
+    """The Admin API refuses a weight or a billable rule that there is not; the default rule may be named."""
+    value = {
+        "uri": f"/{account.route}/*",
+        "upstream": {"nodes": account.upstream.node},
+        "plugins": {"farebox-auth": {}, "farebox-meter": conf},
+    }
+    refused = await account.admin.call("PUT", f"/routes/{account.route}", value)
+    assert refused.status == 400
+    assert "failed to check the configuration of plugin farebox-meter" in refused.error
+    value["plugins"] = {"farebox-auth": {}, "farebox-meter": {"rule": "served_v1"}}
+    await account.admin.put(f"/routes/{account.route}", value)
+
+
 async def test_test_keys_are_limited_and_take_no_quota(account: Account) -> None:
     """A test key has the same windows, but the quota is the live keys'."""
     await settled_window(HOUR)

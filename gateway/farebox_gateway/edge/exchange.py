@@ -14,6 +14,7 @@ from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
 from farebox_contract import problems
+from farebox_contract.billable import DEFAULT_RULE
 from farebox_contract.usage_line import Outcome
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Exchange:
     outcome: Outcome = "served"
     status: int = 0
     units: int = 1
+    rule: str = DEFAULT_RULE
+    """The billable rule by which the quota gives units back."""
     upstream_began_ns: int | None = None
     upstream_answered: bool = False
     stuck: bool = False

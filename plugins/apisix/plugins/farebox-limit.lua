@@ -8,7 +8,7 @@
 local core           = require("apisix.core")
 local consumer_group = require("apisix.consumer_group")
 local plugin         = require("apisix.plugin")
-local billable       = require("apisix.plugins.farebox.billable").served_v1
+local billable       = require("apisix.plugins.farebox.billable")
 local counters       = require("apisix.plugins.farebox.counters")
 local modules        = require("apisix.plugins.farebox.modules")
 local request        = require("apisix.plugins.farebox.request")
@@ -116,7 +116,8 @@ function _M.log(_, ctx)
         return
     end
     local facts = request.facts(ctx)
-    local due = billable(record.environment, facts.outcome, facts.status) and record.units or 0
+    local is_billable = billable[record.rule or "served_v1"]
+    local due = is_billable(record.environment, facts.outcome, facts.status) and record.units or 0
     if due ~= want.units then
         store:settle(want, due - want.units)
     end

@@ -79,6 +79,7 @@ end
 function _M.rewrite(conf, ctx)
     local record = request.of(ctx)
     record.units = conf.units or 1
+    record.rule = conf.rule
     if not record.organization and not ctx.consumer_name then
         request.strip_identity(ctx, get_headers(0))
     end

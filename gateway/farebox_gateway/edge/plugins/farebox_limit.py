@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from farebox_contract import counters
-from farebox_contract.billable import DEFAULT_RULE, RULES
+from farebox_contract.billable import RULES
 from farebox_contract.plugins import LIMIT, LIMIT_ON_CONSUMER, LIMIT_ON_GROUP, LIMIT_ON_ROUTE
 from farebox_gateway.edge.counters.base import Counters, Want
 from farebox_gateway.edge.exchange import Exchange
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from farebox_gateway.edge.config import Consumer, Group
 
 _MOST_PREPARED: Final = 8
-_is_billable = RULES[DEFAULT_RULE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +94,7 @@ class FareboxLimit(Plugin):
         want = exchange.quota
         if want is None:
             return
-        billable = _is_billable(exchange.environment, exchange.outcome, exchange.status).billable
+        billable = RULES[exchange.rule](exchange.environment, exchange.outcome, exchange.status).billable
         difference = (exchange.units if billable else 0) - want.units
         if difference:
             self._store.settle(want, difference)

@@ -5,6 +5,7 @@ The usage line itself is written for every answered request by the data plane, w
 
 from typing import ClassVar, Final
 
+from farebox_contract.billable import DEFAULT_RULE
 from farebox_contract.plugins import METER, METER_ON_ROUTE
 from farebox_contract.usage_line import MAX_UNITS
 from farebox_gateway.edge.exchange import Exchange
@@ -22,9 +23,11 @@ class FareboxMeter(Plugin):
     schemas: ClassVar = {"route": CheckedSchema(METER_ON_ROUTE)}
 
     def rewrite(self, exchange: Exchange, conf: dict[str, object]) -> Decision:
-        """Set the route's weight before any limit takes it."""
+        """Set the route's weight and billable rule before any limit takes it."""
         units = conf.get("units", 1)
         exchange.units = units if isinstance(units, int) else 1
+        rule = conf.get("rule")
+        exchange.rule = rule if isinstance(rule, str) else DEFAULT_RULE
         return None
 
     def header_filter(self, exchange: Exchange, conf: dict[str, object], headers: Headers) -> Headers:

@@ -12,7 +12,7 @@ local _M = {}
 
 
 -- The record of a request: `organization`, `key`, `environment`, `group`, `subscription`, `tier` and `contact` (of
--- who was let in), `refusal` (the outcome of a refusal), `units`. All but `units` may be missing.
+-- who was let in), `refusal` (the outcome of a refusal), `units`, `rule`. All but `units` may be missing.
 function _M.of(ctx)
     local record = ctx.farebox
     if not record then

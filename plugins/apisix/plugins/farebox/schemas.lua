@@ -86,6 +86,7 @@ return {
         route = on_route({
             units = { type = "integer", minimum = 0, maximum = 10 ^ 6 },
             upstream_units = { type = "boolean" },
+            rule = { enum = { "served_v1" } },
         }),
     },
 }
