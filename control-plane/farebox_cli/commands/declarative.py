@@ -54,7 +54,7 @@ def diff(settings: Settings, *, file: Path, prune: bool, as_json: bool) -> None:
     changes = _changes(settings, file, prune=prune, act=False)
     _print(changes, as_json=as_json)
     if changes:
-        sys.exit(Exit.PROBLEM)
+        click.get_current_context().exit(Exit.PROBLEM)
     say("No difference.")
 
 
