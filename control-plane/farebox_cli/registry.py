@@ -39,7 +39,9 @@ COMMANDS: Final[dict[str, Entry]] = {
         f"{_COMMANDS}.gateway:sync", GATEWAY, "Bring the gateway to what was sold, or show the difference."
     ),
     "product": Entry(f"{_COMMANDS}.products:product", GATEWAY, "API products: named offers of routes."),
-    "upstream": Entry(f"{_COMMANDS}.products:upstream", GATEWAY, "Where APIs live, and how they are reached."),
+    "upstream": Entry(
+        f"{_COMMANDS}.products:upstream", GATEWAY, "Where APIs live, and how they are reached."
+    ),
     "route": Entry(f"{_COMMANDS}.products:route", GATEWAY, "The API routes that the gateway serves."),
     "apply": Entry(f"{_COMMANDS}.declarative:apply", GATEWAY, "Make the catalogue what a file says."),
     "diff": Entry(f"{_COMMANDS}.declarative:diff", GATEWAY, "Show what applying a file would change."),
@@ -51,13 +53,22 @@ COMMANDS: Final[dict[str, Entry]] = {
     "bill": Entry(f"{_COMMANDS}.invoices:bill", USAGE, "Close billing periods and make their invoices."),
     "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
     "rate": Entry(f"{_COMMANDS}.invoices:rate", USAGE, "Price a quantity: the rater as a tool."),
-    "simulate": Entry(f"{_COMMANDS}.simulate:simulate", USAGE, "What any plan would have earned and refused."),
+    "simulate": Entry(
+        f"{_COMMANDS}.simulate:simulate", USAGE, "What any plan would have earned and refused."
+    ),
     "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
     "key": Entry(f"{_COMMANDS}.keys:key", PEOPLE, "An organization's API keys, and keys from elsewhere."),
     "operator": Entry(f"{_COMMANDS}.accounts:operator", PEOPLE, "The people who run this installation."),
     "member": Entry(f"{_COMMANDS}.accounts:member", PEOPLE, "The members of an organization."),
     "organization": Entry(f"{_COMMANDS}.accounts:organization", PEOPLE, "Every organization there is."),
-    "plan": Entry(f"{_COMMANDS}.accounts:plan", PEOPLE, "The plans on offer, and publishing a new version."),
+    "plan": Entry(
+        f"{_COMMANDS}.plans:plan", PEOPLE, "The plans on offer, their versions, moving subscribers."
+    ),
+    "subscription": Entry(
+        f"{_COMMANDS}.subscriptions:subscription",
+        PEOPLE,
+        "An organization's plan and state, and what is scheduled.",
+    ),
     "clock": Entry(f"{_COMMANDS}.accounts:clock", PEOPLE, "The test clock of an organization in test mode."),
     "migrate": Entry(f"{_COMMANDS}.migrate:migrate", INSTALLATION, "Bring the database schema up to date."),
     "health": Entry(f"{_COMMANDS}.health:health", INSTALLATION, "Whether one process does its work."),

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,6 +21,7 @@ from farebox.invoices import charges as charge_language
 from farebox.money import MINOR_DIGITS
 from farebox.plans.model import Plan, PlanVersion
 from farebox.problems import Refusal
+from farebox.usage import meters
 
 _CODE_PATTERN: Final = r"^[a-zA-Z0-9_.-]{1,64}$"
 _Positive = Annotated[int, Field(ge=1, le=10**12)]
@@ -41,6 +42,7 @@ class Offer:
     quota: dict[str, Any] | None
     trial_days: int = 0
     entitlements: dict[str, Any] = field(default_factory=dict)
+    meters: list[Any] = field(default_factory=list)
 
 
 def _known_currency(value: str) -> str:
@@ -52,6 +54,17 @@ def _known_currency(value: str) -> str:
 def _readable_charges(value: list[Any]) -> list[Any]:
     charge_language.parse(value)
     return value
+
+
+def _readable_meters(value: list[Any]) -> list[Any]:
+    meters.parse(value)
+    return value
+
+
+EntitlementCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
+Entitlement = bool | int | float | Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+Entitlements = Annotated[dict[EntitlementCode, Entitlement], Field(max_length=100)]
+"""What a plan allows beside requests, by code: true or false, a number, or a text."""
 
 
 class LimitInput(Input):
@@ -69,17 +82,41 @@ class QuotaInput(Input):
     kind: Literal["hard", "soft"]
 
 
-class PlanInput(Input):
-    """A plan as its file describes it. `charges` is the rating language of `farebox.invoices.charges`."""
+class VersionInput(Input):
+    """What a version of a plan costs and allows. `charges` is the language of `farebox.invoices.charges`,
+    `meters` that of `farebox.usage.meters`.
+    """
 
-    code: PlanCode
-    name: Name
-    public: bool = True
     currency: Annotated[str, AfterValidator(_known_currency)] = "USD"
     charges: Annotated[list[Any], AfterValidator(_readable_charges)]
     limits: Annotated[list[LimitInput], Field(max_length=8, default_factory=list)]
     quota: QuotaInput | None = None
     without_counter: Literal["open", "closed"] = "open"
+    trial_days: Annotated[int, Field(ge=0, le=730)] = 0
+    entitlements: Entitlements = Field(default_factory=dict)
+    meters: Annotated[list[Any], AfterValidator(_readable_meters), Field(default_factory=list)]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The version's own columns."""
+        return {
+            "currency": self.currency,
+            "charges": self.charges,
+            "limits": [limit.model_dump() for limit in self.limits],
+            "quota": self.quota.model_dump() if self.quota else None,
+            "without_counter": self.without_counter,
+            "trial_days": self.trial_days,
+            "entitlements": self.entitlements,
+            "meters": self.meters,
+        }
+
+
+class PlanInput(VersionInput):
+    """A plan as its file describes it, with its next version."""
+
+    code: PlanCode
+    name: Name
+    public: bool = True
 
 
 async def offers(session: AsyncSession, *, everything: bool = False) -> list[Offer]:
@@ -104,7 +141,7 @@ async def offer(session: AsyncSession, plan: str, *, everything: bool = False) -
 async def offer_of_version(session: AsyncSession, version_id: UUID) -> Offer:
     """Return a published or withdrawn version as an offer, for those who are on it or were promised it."""
     statement = (
-        select(Plan.code.label("plan"), Plan.name, PlanVersion)
+        select(Plan, PlanVersion)
         .join(PlanVersion, PlanVersion.plan_id == Plan.id)
         .where(PlanVersion.id == version_id)
     )
@@ -113,6 +150,15 @@ async def offer_of_version(session: AsyncSession, version_id: UUID) -> Offer:
 
 async def publish(session: AsyncSession, document: PlanInput, *, now: datetime) -> Offer:
     """Publish a new version of the plan, making the plan if it is new. The gateways learn of it."""
+    await add_version(session, document, state="published", published_at=now)
+    await gateways.touch_catalogue(session)
+    return await offer(session, document.code, everything=True)
+
+
+async def add_version(
+    session: AsyncSession, document: PlanInput, *, state: str, published_at: datetime | None
+) -> PlanVersion:
+    """Add the plan's next version, making the plan if it is new. Its name and visibility hold at once."""
     plan = (
         await session.scalars(select(Plan).where(Plan.code == document.code).with_for_update())
     ).one_or_none()
@@ -123,29 +169,23 @@ async def publish(session: AsyncSession, document: PlanInput, *, now: datetime) 
     plan.name, plan.public = document.name, document.public
     newest = await session.scalar(select(func.max(PlanVersion.version)).where(PlanVersion.plan_id == plan.id))
     number = (newest or 0) + 1
-    session.add(
-        PlanVersion(
-            id=ids.uuid7(),
-            plan_id=plan.id,
-            version=number,
-            code=f"{document.code}-{number}",
-            state="published",
-            currency=document.currency,
-            charges=document.charges,
-            limits=[limit.model_dump() for limit in document.limits],
-            quota=document.quota.model_dump() if document.quota else None,
-            without_counter=document.without_counter,
-            published_at=now,
-        )
+    version = PlanVersion(
+        id=ids.uuid7(),
+        plan_id=plan.id,
+        version=number,
+        code=f"{document.code}-{number}",
+        state=state,
+        published_at=published_at,
+        **document.columns,
     )
+    session.add(version)
     await session.flush()
-    await gateways.touch_catalogue(session)
-    return await offer(session, document.code, everything=True)
+    return version
 
 
-def _newest() -> Select[str, str, PlanVersion]:
+def _newest() -> Select[Plan, PlanVersion]:
     return (
-        select(Plan.code.label("plan"), Plan.name, PlanVersion)
+        select(Plan, PlanVersion)
         .join(PlanVersion, PlanVersion.plan_id == Plan.id)
         .where(PlanVersion.state == "published")
         .ext(distinct_on(Plan.created_at, Plan.id))
@@ -153,12 +193,12 @@ def _newest() -> Select[str, str, PlanVersion]:
     )
 
 
-def _offer(row: Any) -> Offer:
-    version: PlanVersion = row.PlanVersion
+def as_offer(plan: Plan, version: PlanVersion) -> Offer:
+    """Return a version as an offer, whatever its state."""
     return Offer(
         version.id,
-        row.plan,
-        row.name,
+        plan.code,
+        plan.name,
         version.version,
         version.code,
         version.currency,
@@ -167,4 +207,9 @@ def _offer(row: Any) -> Offer:
         version.quota,
         version.trial_days,
         version.entitlements,
+        version.meters,
     )
+
+
+def _offer(row: Any) -> Offer:
+    return as_offer(row.Plan, row.PlanVersion)

@@ -38,6 +38,11 @@ class PlanView(View):
     ]
     limits: list[LimitView]
     quota: QuotaView | None
+    trial_days: Annotated[int, Field(description="Free days for who never had a trial; 0: none.")]
+    entitlements: Annotated[
+        dict[str, bool | int | float | str], Field(description="What the plan allows beside requests.")
+    ]
+    meters: Annotated[list[dict[str, Any]], Field(description="What charges measure; see docs/metering.md.")]
 
 
 class PlansView(View):
@@ -56,6 +61,9 @@ def plan_view(offer: Offer) -> PlanView:
         charges=offer.charges,
         limits=[LimitView.model_validate(limit) for limit in offer.limits],
         quota=QuotaView.model_validate(offer.quota) if offer.quota is not None else None,
+        trial_days=offer.trial_days,
+        entitlements=offer.entitlements,
+        meters=offer.meters,
     )
 
 

@@ -1,4 +1,4 @@
-"""`farebox web`, and the commands about people, organizations, plans and test clocks.
+"""`farebox web`, and the commands about people, organizations and test clocks.
 
 All but `web` work as the worker's role, because they act for no tenant or for any.
 """
@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from farebox.organizations.model import Organization
-    from farebox.plans.service import Offer
 
 T = TypeVar("T")
 pass_settings = click.make_pass_decorator(Settings)
@@ -188,50 +186,6 @@ def advance_clock(
 
 
 @click.group
-def plan() -> None:
-    """The plans on offer."""
-
-
-@plan.command("publish")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@json_option
-@pass_settings
-def publish_plan(settings: Settings, *, file: Path, as_json: bool) -> None:
-    """Publish a new version of the plan that FILE (JSON) describes. Nobody's running plan changes by it."""
-
-    async def act(session: "AsyncSession") -> "Offer":
-        from farebox.plans import service
-
-        return await service.publish(session, document, now=datetime.now(UTC))
-
-    from pydantic import ValidationError
-
-    from farebox.plans.service import PlanInput
-
-    try:
-        document = PlanInput.model_validate_json(file.read_bytes())
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-        said = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'file'}: {item['msg']}" for item in found)
-        raise CommandError(f"{file} describes no plan. {said}.", exit_code=Exit.USAGE) from None
-    _show_plans([_work(settings, act)], as_json=as_json)
-
-
-@plan.command("list")
-@json_option
-@pass_settings
-def list_plans(settings: Settings, *, as_json: bool) -> None:
-    """List the newest published version of every plan, hidden ones too."""
-
-    async def act(session: "AsyncSession") -> "list[Offer]":
-        from farebox.plans import service
-
-        return await service.offers(session, everything=True)
-
-    _show_plans(_work(settings, act), as_json=as_json)
-
-
-@click.group
 def organization() -> None:
     """The organizations of this installation."""
 
@@ -261,24 +215,6 @@ def list_organizations(settings: Settings, *, search: str | None, limit: int, as
     ]
     columns = ["id", "name", "state", "test_mode", "created_at"]
     emit(rows, as_json=as_json, tables=Table(columns, [[row[column] for column in columns] for row in rows]))
-
-
-def _show_plans(offers: "list[Offer]", *, as_json: bool) -> None:
-    from farebox.plans.views import plan_view
-
-    rows = [
-        [
-            offer.plan,
-            offer.version,
-            offer.name,
-            offer.currency,
-            ", ".join(f"{limit['requests']:,} in {limit['window']} s" for limit in offer.limits),
-            f"{offer.quota['units']:,} {offer.quota['kind']}" if offer.quota else None,
-        ]
-        for offer in offers
-    ]
-    table = Table(["plan", "version", "name", "currency", "limits", "quota"], rows)
-    emit([plan_view(offer) for offer in offers], as_json=as_json, tables=table)
 
 
 def _email(text: str) -> str:

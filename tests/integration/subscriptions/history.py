@@ -3,16 +3,15 @@
 from sqlalchemy import select, text
 
 from farebox.db import Database
+from farebox.organizations.model import Organization
 from farebox.subscriptions.model import BillingPeriod, Subscription, SubscriptionTransition
 
 
 async def subscriptions(worker: Database) -> list[Subscription]:
     """Every subscription in the order of the chain."""
     async with worker.transaction() as session:
-        found = list(
-            await session.scalars(select(Subscription).order_by(Subscription.created_at, Subscription.id))
-        )
-    return found
+        ordered = select(Subscription).order_by(Subscription.created_at, Subscription.id)
+        return list(await session.scalars(ordered))
 
 
 async def periods(worker: Database) -> list[BillingPeriod]:
@@ -42,9 +41,19 @@ async def events(worker: Database) -> int:
         )
 
 
-async def holds(worker: Database) -> None:
-    """One subscription runs; periods tile time without gap or overlap; each transition was told."""
+async def holds(worker: Database, organization: str | None = None) -> None:
+    """One subscription runs; periods tile time without gap or overlap; each transition was told.
+
+    `organization` (`org_…`) tells which one, where there are several.
+    """
     chain, rows = await subscriptions(worker), await periods(worker)
+    if organization is not None:
+        async with worker.transaction() as session:
+            which = await session.scalar(
+                select(Organization.id).where(Organization.public_id == organization.removeprefix("org_"))
+            )
+        chain = [one for one in chain if one.organization_id == which]
+        rows = [row for row in rows if row.organization_id == which]
     assert sum(one.state != "ended" for one in chain) == 1
     assert [before.ends_at for before in rows[:-1]] == [after.starts_at for after in rows[1:]]
     assert rows[0].starts_at == min(one.started_at for one in chain)
