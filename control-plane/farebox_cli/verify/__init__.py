@@ -10,7 +10,9 @@ works with fractions where the other works with decimals. It is short enough to 
     files.py      which file is which, and the stretches of bytes that the proof names
     streams.py    which numbers of a stream were seen
     recount.py    one pass over the files, in bounded memory
-    rating.py     what units come to
+    meters.py     what a plan's meters measure
+    rating.py     what a charge comes to
+    pricing.py    what a period comes to: bounds, short periods, coupons, corrections, taxes
     checks.py     claimed beside derived, check by check
     report.py     the result for people and for programs
 """

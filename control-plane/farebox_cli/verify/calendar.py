@@ -65,6 +65,14 @@ def next_edge(instant: int, *, time_zone: str, anchor_day: int) -> int:
     return (later - _EPOCH) // timedelta(microseconds=1)
 
 
+def full_period(instant: int, *, time_zone: str, anchor_day: int) -> tuple[int, int]:
+    """Return the edges around `instant`: the last at or before it, and the first after it."""
+    moment = _EPOCH + timedelta(microseconds=instant)
+    edges = _edges_around(moment, time_zone, anchor_day)
+    before, after = max(edge for edge in edges if edge <= moment), min(e for e in edges if e > moment)
+    return (before - _EPOCH) // timedelta(microseconds=1), (after - _EPOCH) // timedelta(microseconds=1)
+
+
 def _edges_around(moment: datetime, time_zone: str, anchor_day: int) -> list[datetime]:
     months = moment.year * 12 + moment.month - 1
     return [_edge(*divmod(months + ahead, 12), time_zone, anchor_day) for ahead in (-1, 0, 1, 2)]

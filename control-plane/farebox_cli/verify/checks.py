@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from farebox_cli.verify import calendar, rating
+from farebox_cli.verify import calendar, expectation, rating
 from farebox_cli.verify.continuity import Ranges, breaks
 from farebox_cli.verify.document import InvoiceLine, Proof, Terms
+from farebox_cli.verify.expectation import Expected
 from farebox_cli.verify.lines import RULES
-from farebox_cli.verify.rating import Rated, UnratableError
+from farebox_cli.verify.rating import UnratableError
 from farebox_cli.verify.recount import Counted, Damage, Recount, needed
 
 State = Literal["equal", "differs", "unchecked", "note"]
@@ -126,8 +127,12 @@ def _edges(terms: Terms) -> Iterator[Check]:
         return
     text = f"{calendar.shown(terms.start)} to {calendar.shown(terms.end)}"
     how = f"anchor day {terms.anchor_day} in {terms.time_zone}"
-    if begins and (terms.end <= following if terms.is_last else terms.end == following):
+    if terms.kind != "regular":
+        yield Check("period", "note", f"period {text}: {terms.kind}, it owes nothing")
+    elif terms.end <= following if terms.is_last else terms.end == following:
         yield Check("period", "equal", f"period {text}: edges of {how}")
+        if not begins:
+            yield Check("period", "note", "it begins off those edges, as after a trial or a pause")
     else:
         yield Check("period", "differs", f"period {text}: not the edges of {how}")
 
@@ -143,55 +148,54 @@ def _quantities(proof: Proof, result: Recount, counted: Counted) -> Iterator[Che
     for reason in sorted(terms.claimed_excluded.keys() | counted.excluded.keys()):
         claimed = terms.claimed_excluded.get(reason, 0)
         yield _compare("excluded", f"{name}: excluded as {reason}", claimed, counted.excluded[reason])
+    for meter, claimed in sorted(terms.claimed_meters.items()):
+        if meter not in {"units", "requests"} or terms.usage_corrections:
+            derived = counted.meters.get(meter)
+            yield _compare("meter", f"{name}: meter {meter}", claimed, derived)
+    for meter, quantity in terms.usage_corrections:
+        text = f"{name}: an operator added {quantity} to {meter}; the files cannot show it"
+        yield Check("correction", "note", text)
 
 
 def _money(proof: Proof, result: Recount) -> Iterator[Check]:
     yield _compare("money", "minor digits", proof.minor_digits, rating.minor_digits(proof.currency))
-    expected: list[tuple[str | None, str, Fraction, int]] = []
+    expected: list[Expected] = []
     try:
         for counted in result.periods:
-            units = counted.units if _is_whole(proof, result, counted.terms) else counted.terms.claimed_units
-            expected += _lines(counted.terms, units, proof.currency)
-    except UnratableError as error:
+            is_whole = _is_whole(proof, result, counted.terms)
+            expected += expectation.lines(counted.terms, counted, proof.currency, is_whole=is_whole)
+        taxes = expectation.taxes(proof, sum(each.minor for each in expected))
+    except (UnratableError, LookupError, ValueError) as error:
         yield Check("line", "unchecked", f"the charges cannot be rated: {error}")
         return
+    expected += expectation.included_tax(proof, taxes)
     if len(expected) != len(proof.lines):
         yield _compare("line", "number of lines", len(proof.lines), len(expected))
     for position, (line, derived) in enumerate(zip(proof.lines, expected, strict=False), start=1):
         yield _line(position, line, derived, proof)
-    subtotal = sum(minor for _, _, _, minor in expected)
-    yield _compare("money", "subtotal", _money_text(proof, proof.subtotal), _money_text(proof, subtotal))
-    yield _compare("money", "tax", _money_text(proof, proof.tax), _money_text(proof, 0))
-    yield _compare("money", "total", _money_text(proof, proof.total), _money_text(proof, subtotal))
-
-
-def _lines(terms: Terms, units: int, currency: str) -> list[tuple[str | None, str, Fraction, int]]:
-    now = rating.rate(terms.charges, units, currency)
-    if terms.billed_units is None:
-        return [(None, each.code, each.quantity, each.minor) for each in now]
-    before = rating.rate(terms.charges, terms.billed_units, currency)
-    late = [_difference(*pair, terms.period_id) for pair in zip(before, now, strict=True) if pair[1].by_usage]
-    return late or [(terms.period_id, "usage", Fraction(units - terms.billed_units), 0)]
-
-
-def _difference(before: Rated, now: Rated, period: str) -> tuple[str | None, str, Fraction, int]:
-    return period, now.code, now.quantity - before.quantity, now.minor - before.minor
-
-
-def _line(
-    position: int, line: InvoiceLine, derived: tuple[str | None, str, Fraction, int], proof: Proof
-) -> Check:
-    period, code, quantity, minor = derived
-    kind = "charge" if period is None else "correction"
-    if (line.kind, line.of_period, line.code) != (kind, period, code):
-        return _compare(
-            "line", f"line {position}", [line.kind, line.code, line.of_period], [kind, code, period]
+    subtotal, tax = sum(each.minor for each in expected), sum(taxes)
+    for claimed, minor in zip(proof.taxes, taxes, strict=True):
+        yield _compare(
+            "tax",
+            f"{claimed.name} {claimed.rate} %, {claimed.kind}",
+            f"{_money_text(proof, claimed.minor)} of {_money_text(proof, claimed.base)}",
+            f"{_money_text(proof, minor)} of {_money_text(proof, subtotal)}",
         )
+    yield _compare("money", "subtotal", _money_text(proof, proof.subtotal), _money_text(proof, subtotal))
+    yield _compare("money", "tax", _money_text(proof, proof.tax), _money_text(proof, tax))
+    yield _compare("money", "total", _money_text(proof, proof.total), _money_text(proof, subtotal + tax))
+
+
+def _line(position: int, line: InvoiceLine, derived: Expected, proof: Proof) -> Check:
+    claimed = [line.kind, line.code, line.of_period]
+    found = [derived.kind, derived.code, derived.period]
+    if claimed != found:
+        return _compare("line", f"line {position}", claimed, found)
     return _compare(
         "line",
-        f"line {position}, {kind} {code}",
+        f"line {position}, {derived.kind} {derived.code}",
         f"{line.quantity} for {_money_text(proof, line.minor)}",
-        f"{_decimal(quantity)} for {_money_text(proof, minor)}",
+        f"{_decimal(derived.quantity)} for {_money_text(proof, derived.minor)}",
     )
 
 

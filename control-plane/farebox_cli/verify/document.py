@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -39,6 +39,13 @@ class Terms:
     claimed_excluded: Mapping[str, int]
     billed_units: int | None
     period_id: str
+    kind: str = "regular"
+    quota_units: int | None = None
+    meters: Sequence[Mapping[str, Any]] = ()
+    claimed_meters: Mapping[str, int] = field(default_factory=dict)
+    usage_corrections: Sequence[tuple[str, int]] = ()
+    coupons: Sequence[Mapping[str, Any]] = ()
+    billed_meters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,18 @@ class InvoiceLine:
     quantity: str
     minor: int
     of_period: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceTax:
+    """A tax as the invoice states it; `rate` in per cent."""
+
+    kind: str
+    name: str
+    rate: str
+    inclusive: bool
+    base: int
+    minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +123,7 @@ class Proof:
     terms: Terms
     corrections: Sequence[Terms]
     lines: Sequence[InvoiceLine]
+    taxes: Sequence[InvoiceTax]
     subtotal: int
     tax: int
     total: int
@@ -153,6 +173,7 @@ def _proof(document: Mapping[str, Any]) -> Proof:
         terms=_terms(basis),
         corrections=[_terms(entry) for entry in basis["corrections"]],
         lines=[_line(line) for line in invoice["lines"]],
+        taxes=[_tax(each) for each in invoice.get("taxes", [])],
         subtotal=_as(int, invoice["subtotal_minor"]),
         tax=_as(int, invoice["tax_minor"]),
         total=_as(int, invoice["total_minor"]),
@@ -184,6 +205,16 @@ def _terms(entry: Mapping[str, Any]) -> Terms:
         claimed_excluded={reason: _as(int, count["units"]) for reason, count in entry["excluded"].items()},
         billed_units=entry.get("billed_units"),
         period_id=_as(str, period["id"]),
+        kind=_as(str, period.get("kind", "regular")),
+        quota_units=entry.get("quota_units"),
+        meters=_as(list, entry.get("meters", [])),
+        claimed_meters={name: _as(int, value) for name, value in entry.get("measured", {}).items()},
+        usage_corrections=[
+            (_as(str, each["meter"]), _as(int, each["quantity"]))
+            for each in entry.get("usage_corrections", [])
+        ],
+        coupons=_as(list, entry.get("discounts", [])),
+        billed_meters={name: _as(int, value) for name, value in entry.get("billed_meters", {}).items()},
     )
 
 
@@ -194,6 +225,17 @@ def _line(entry: Mapping[str, Any]) -> InvoiceLine:
         _as(str, entry["quantity"]),
         _as(int, entry["amount_minor"]),
         entry["of_period"],
+    )
+
+
+def _tax(entry: Mapping[str, Any]) -> InvoiceTax:
+    return InvoiceTax(
+        _as(str, entry["kind"]),
+        _as(str, entry["name"]),
+        _as(str, entry["rate"]),
+        _as(bool, entry["inclusive"]),
+        _as(int, entry["base_minor"]),
+        _as(int, entry["amount_minor"]),
     )
 
 

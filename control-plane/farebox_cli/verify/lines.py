@@ -48,6 +48,12 @@ class Line(NamedTuple):
     outcome: str
     status: int
     units: int
+    key: str = ""
+    route: str = ""
+    method: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    microseconds: int = 0
 
 
 def read(raw: bytes) -> Line:
@@ -68,6 +74,8 @@ def read(raw: bytes) -> Line:
         member["node"], member["boot"], member["worker"], member["seq"], member["ts"] * 1000,
         member.get("env"), member.get("org"), member.get("sub"),
         member["outcome"], member["status"], member["units"],
+        member.get("key") or "", member.get("route") or "", member["method"],
+        member["in"], member["out"], member["us"],
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from farebox_cli.verify.calendar import TestClock
 from farebox_cli.verify.document import Proof, Segment, Terms
 from farebox_cli.verify.files import LogFile, Reading
 from farebox_cli.verify.lines import RULES, Line, Malformed, read
+from farebox_cli.verify.meters import Gauge
 from farebox_cli.verify.streams import Seen
 
 StreamKey = tuple[str, str, int]
@@ -28,6 +29,17 @@ class Counted:
     requests: int = 0
     units: int = 0
     excluded: Counter[str] = field(default_factory=Counter)
+    gauges: list[Gauge] = field(default_factory=list)
+
+    @property
+    def meters(self) -> dict[str, int]:
+        """What each meter came to, an operator's corrections included."""
+        counted = {"units": self.units, "requests": self.requests}
+        counted |= {gauge.code: gauge.quantity for gauge in self.gauges}
+        for meter, quantity in self.terms.usage_corrections:
+            if meter in counted:
+                counted[meter] += quantity
+        return counted
 
     def holds(self, instant: int) -> bool:
         """Whether the instant (organization's time) is this period's; the first and the last reach beyond."""
@@ -41,6 +53,8 @@ class Counted:
         if reason is None:
             self.requests += 1
             self.units += line.units
+            for gauge in self.gauges:
+                gauge.take(line)
         else:
             self.excluded[reason] += line.units
 
@@ -84,7 +98,12 @@ class Recount:
 
 def recount(proof: Proof, logs: Iterable[LogFile]) -> Recount:
     """Read all given segments. Raises `OSError`, `EOFError` if a file is damaged as such."""
-    result = Recount([Counted(terms) for terms in (proof.terms, *proof.corrections)])
+    result = Recount(
+        [
+            Counted(terms, gauges=[Gauge(each) for each in terms.meters])
+            for terms in (proof.terms, *proof.corrections)
+        ]
+    )
     by_subscription: defaultdict[str, list[Counted]] = defaultdict(list)
     for counted in result.periods:
         by_subscription[counted.terms.subscription].append(counted)

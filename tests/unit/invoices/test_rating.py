@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.invoices.charge_strategies import charges, currencies, per_unit, quantities
+from tests.unit.invoices.charge_strategies import charges, currencies, monotone, per_unit, quantities
 
 from farebox.invoices.charges import parse_one
-from farebox.invoices.rating import RatingError, plain, rate_one
+from farebox.invoices.rating import RatingError, Usage, plain, rate_one
 from farebox_cli.verify import rating as independent
 
 
@@ -89,18 +89,19 @@ def test_a_tie_hidden_behind_thirty_digits_is_not_rounded_twice() -> None:
 @given(charge=charges, units=quantities, currency=currencies)
 def test_the_two_raters_agree(charge: dict[str, Any], units: Decimal, currency: str) -> None:
     """Decimals here, fractions there, written apart: equal to the minor unit, exact amounts included."""
-    ours = rate_one(parse_one(charge), units, currency)
-    (theirs,) = independent.rate([charge], Fraction(units), currency)
+    usage = {"units": Usage(units, 7)}
+    ours = rate_one(parse_one(charge), usage, currency)
+    theirs = independent.rate_one(charge, {"units": independent.Metered(Fraction(units), 7)}, currency)
     assert (ours.amount.minor, Fraction(ours.exact), Fraction(ours.quantity)) == (
         theirs.minor, theirs.exact, theirs.quantity,
     )  # fmt: skip
 
 
-@given(charge=charges, units=quantities, more=quantities, currency=currencies)
+@given(charge=monotone, units=quantities, more=quantities, currency=currencies)
 def test_more_units_never_cost_less(
     charge: dict[str, Any], units: Decimal, more: Decimal, currency: str
 ) -> None:
-    """Every model of this version is monotone, so late lines cannot lower a bill."""
+    """But for volume tiers, where it can, late lines cannot lower a bill."""
     parsed = parse_one(charge)
     assert rate_one(parsed, units, currency).exact <= rate_one(parsed, units + more, currency).exact
 
@@ -108,7 +109,7 @@ def test_more_units_never_cost_less(
 @given(charge=charges, units=quantities)
 def test_the_working_adds_up(charge: dict[str, Any], units: Decimal) -> None:
     """The steps that an invoice shows sum to the exact amount, and their units to the priced quantity."""
-    line = rate_one(parse_one(charge), units, "USD")
+    line = rate_one(parse_one(charge), {"units": Usage(units, 3)}, "USD")
     assert sum(Fraction(step.amount) for step in line.steps) == Fraction(line.exact)
     assert sum(Fraction(step.units) for step in line.steps) == Fraction(line.quantity)
 
