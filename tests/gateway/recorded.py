@@ -176,8 +176,8 @@ def normal(status: int, headers: dict[str, str], text: str, *, admin: bool) -> d
     - Times, revisions and request ids are replaced, seconds until a reset too.
     - `key-auth` keys are left out: APISIX shows them encrypted in the answer to a write.
     - Of the Admin API's headers its version remains; of "invalid request body" the parser's words are cut.
-    - Of a page or a message of its own (no route, upstream failed, a bare status) only that it is one remains:
-      ours are in the API's error shape.
+    - Of a page or a message of its own (no route, upstream failed, a bare status) only that it is one
+      remains: ours are in the API's error shape.
     - Of the request that the tests' upstream echoes, what it is told of the client and the consumer remains.
     """
     for name in _SECONDS & headers.keys():
