@@ -7,6 +7,7 @@ from typing import Any, Final
 from farebox.products.offers import ProductSpec, RouteSpec, Terms, effective
 from farebox.products.policies import Cache, Compression, Cors, PlainHttp
 from farebox.products.upstreams import UpstreamSpec
+from farebox_contract.billable import DEFAULT_RULE
 from farebox_contract.keys import DEFAULT_PREFIX
 from farebox_contract.plugins import AUTH, LIMIT, METER
 from farebox_gateway import resources
@@ -160,6 +161,8 @@ def _meter(spec: RouteSpec) -> dict[str, Any]:
         conf["units"] = spec.units
     if spec.upstream_units:
         conf["upstream_units"] = True
+    if spec.billable_rule != DEFAULT_RULE:
+        conf["rule"] = spec.billable_rule
     return conf
 
 
