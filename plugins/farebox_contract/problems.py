@@ -15,6 +15,7 @@ RATE_LIMITED: Final = "rate_limit_exceeded"
 QUOTA_EXCEEDED: Final = "quota_exceeded"
 LIMITS_UNAVAILABLE: Final = "limits_unavailable"
 NO_ROUTE: Final = "route_not_found"
+HTTPS_REQUIRED: Final = "https_required"
 UPSTREAM_FAILED: Final = "upstream_failed"
 UPSTREAM_TIMEOUT: Final = "upstream_timeout"
 

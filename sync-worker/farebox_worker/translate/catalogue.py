@@ -1,4 +1,4 @@
-"""What every gateway holds whoever its consumers are: plans, products, routes, upstreams, the canary. Pure."""
+"""What every gateway holds whoever its consumers are: plans, products, routes and the canary. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -21,7 +21,6 @@ AFTER_LIMITS: Final = 990
 """Below `farebox-limit` (1002) and above `traffic-split` (966): a hit takes from limits like any request."""
 MEMORY_ZONE: Final = "memory_cache"
 _STOCK_CONF: Final = {"gzip": {"comp_level": 5}, "brotli": {"comp_level": 4}}
-HTTPS_REQUIRED: Final = "https_required"
 _PLAIN_REFUSED: Final = "Use https: plain HTTP is not served here."
 
 
@@ -56,7 +55,9 @@ def plain_http(policy: PlainHttp) -> Plugins:
     if policy == "refuse":
         abort = {
             "http_status": 403,
-            "body": json.dumps(problems.envelope(HTTPS_REQUIRED, _PLAIN_REFUSED, request_id="$request_id")),
+            "body": json.dumps(
+                problems.envelope(problems.HTTPS_REQUIRED, _PLAIN_REFUSED, request_id="$request_id")
+            ),
             "headers": {"Content-Type": "application/json"},
             "vars": [[["http_x_forwarded_proto", "~=", "https"]]],
         }
