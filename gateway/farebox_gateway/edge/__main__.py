@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import uvloop
 
 from farebox_gateway.edge.journal import DamagedJournalError, FolderInUseError
+from farebox_gateway.edge.sealing import UnsealError
 from farebox_gateway.edge.server import Addresses, serve
 from farebox_gateway.edge.settings import SettingsError, from_environment
 
@@ -24,7 +25,7 @@ def run(environment: Mapping[str, str]) -> None:
     )
     try:
         uvloop.run(serve(from_environment(environment), ready=_announce))
-    except (SettingsError, FolderInUseError, DamagedJournalError) as error:
+    except (SettingsError, FolderInUseError, DamagedJournalError, UnsealError) as error:
         raise CannotRunError(str(error)) from error
     except OSError as error:
         raise CannotRunError(f"the gateway cannot start: {error}") from error

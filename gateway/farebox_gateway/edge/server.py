@@ -24,6 +24,7 @@ from farebox_gateway.edge.node_status import HeldForms, NodeStatus, Stream
 from farebox_gateway.edge.plugins.registry import load_plugins
 from farebox_gateway.edge.proxy import Proxy, open_session
 from farebox_gateway.edge.resources import Resources
+from farebox_gateway.edge.sealing import Sealer
 from farebox_gateway.edge.settings import EdgeSettings
 from farebox_gateway.edge.store import Change, Store
 from farebox_gateway.edge.usage_log import UsageLog
@@ -53,7 +54,7 @@ class RunningEdge:
 async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
     """Run a gateway for as long as the context lasts; leaving it drains what is in flight.
 
-    Raises `OSError` if a port is taken, `FolderInUseError`, `DamagedJournalError`.
+    Raises `OSError` if a port is taken, `FolderInUseError`, `DamagedJournalError`, `UnsealError`.
     """
     async with contextlib.AsyncExitStack() as stack:
         boot = secrets.token_hex(4)
@@ -68,7 +69,9 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
             config.apply(changes)
             held.note(changes)
 
-        store = Store(Journal(settings.state_folder), changed, compact_bytes=settings.compact_bytes)
+        sealer = Sealer(settings.data_key or settings.admin_key)
+        journal = Journal(settings.state_folder)
+        store = Store(journal, changed, sealer, compact_bytes=settings.compact_bytes)
         stack.push_async_callback(store.close)
         store.recover()
         usage_log = None

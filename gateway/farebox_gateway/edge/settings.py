@@ -28,6 +28,7 @@ class EdgeSettings:
 
     admin_key: str
     viewer_key: str | None = None
+    data_key: str | None = None
     data_host: str = "127.0.0.1"
     data_port: int = 9080
     tls_certificate: Path | None = None
@@ -145,11 +146,12 @@ def _key_prefix(text: str) -> str:
     return text
 
 
-_SECRET: Final = frozenset({"ADMIN_KEY", "VIEWER_KEY", "IDENTITY_SECRETS", "REDIS_URL"})
+_SECRET: Final = frozenset({"ADMIN_KEY", "VIEWER_KEY", "DATA_KEY", "IDENTITY_SECRETS", "REDIS_URL"})
 """What stands in these is in no error text."""
 _READERS: Final[Mapping[str, tuple[str, Callable[[str], object]]]] = {
     "ADMIN_KEY": ("admin_key", str),
     "VIEWER_KEY": ("viewer_key", str),
+    "DATA_KEY": ("data_key", str),
     "DATA_HOST": ("data_host", str),
     "DATA_PORT": ("data_port", _port),
     "TLS_CERTIFICATE": ("tls_certificate", Path),

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from farebox_gateway.edge.journal import Journal, JournalError
+from farebox_gateway.edge.sealing import Sealer
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,11 @@ class _Pending:
 class Store:
     """Resources in memory, each look-up a dictionary's, with a journal behind them."""
 
-    def __init__(self, journal: Journal, listener: Listener, *, compact_bytes: int) -> None:
+    def __init__(self, journal: Journal, listener: Listener, sealer: Sealer, *, compact_bytes: int) -> None:
         self.revision = 0
         self._journal = journal
         self._listener = listener
+        self._sealer = sealer
         self._compact_bytes = compact_bytes
         self._tables: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._credentials: dict[str, dict[str, Entry]] = {}
@@ -154,7 +156,8 @@ class Store:
             for path, value, created, modified, expires in record["c"]:
                 entry = None
                 if value is not None:
-                    entry = Entry(_encode(value), created, modified, _uses(value), expires)
+                    opened = self._sealer.open(value)
+                    entry = Entry(_encode(opened), created, modified, _uses(opened), expires)
                 self._place(tuple(path), entry)
         for path, entry in self._everything():
             value = msgspec.json.decode(entry.raw, type=dict[str, Any])
@@ -180,7 +183,9 @@ class Store:
                 created = self.revision if before is None else before.created
                 raw = _encode(change.value)
                 entry = Entry(raw, created, self.revision, _uses(change.value), change.expires)
-                rows.append([change.path, msgspec.Raw(raw), created, self.revision, change.expires])
+                rows.append(
+                    [change.path, msgspec.Raw(self._sealer.seal(raw)), created, self.revision, change.expires]
+                )
             else:
                 rows.append([change.path, None, 0, self.revision, None])
             undo.append((change.path, before))
@@ -236,9 +241,16 @@ class Store:
 
     def _snapshot(self, number: int, entries: dict[Path, Entry], revision: int) -> None:
         try:
-            self._journal.write_snapshot(number, _snapshot_records(entries, revision))
+            self._journal.write_snapshot(number, self._snapshot_records(entries, revision))
         except OSError as error:
             log.critical("no snapshot was written, the journals are kept: %s", error)
+
+    def _snapshot_records(self, entries: dict[Path, Entry], revision: int) -> Iterable[bytes]:
+        yield _encode({"r": revision, "c": []})
+        for path, entry in entries.items():
+            raw = msgspec.Raw(self._sealer.seal(entry.raw))
+            row = [path, raw, entry.created, entry.modified, entry.expires]
+            yield _encode({"r": entry.modified, "c": [row]})
 
     def _everything(self) -> Iterator[tuple[Path, Entry]]:
         """Yield all entries so that what is referred to comes before what refers to it."""
@@ -270,13 +282,6 @@ class Store:
                 self._users.setdefault(used, {})[path] = None
         elif len(path) == 4 and not table:
             self._credentials.pop(path[1], None)
-
-
-def _snapshot_records(entries: dict[Path, Entry], revision: int) -> Iterable[bytes]:
-    yield _encode({"r": revision, "c": []})
-    for path, entry in entries.items():
-        row = [path, msgspec.Raw(entry.raw), entry.created, entry.modified, entry.expires]
-        yield _encode({"r": entry.modified, "c": [row]})
 
 
 def _uses(value: dict[str, Any]) -> Path:
