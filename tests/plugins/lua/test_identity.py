@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.plugins.lua.runner import Nginx
 
 import farebox_contract
-from farebox_contract import identity, imported_keys, keys, tiers
+from farebox_contract import counters, identity, imported_keys, keys, tiers
 
 FOLDER = Path(farebox_contract.__file__).parent
 TIERS = json.loads((FOLDER / "tier_vectors.json").read_text())
@@ -99,3 +99,19 @@ def test_secrets_are_read_alike(lua: Nginx, text: str) -> None:
         assert lua.call("identity", "read_secrets", text)[0] is None
     else:
         assert list(lua.call("identity", "read_secrets", text)[0]) == expected
+
+
+@pytest.mark.parametrize("contact", [None, "0f" * 16])
+def test_counters_of_callers_without_a_key(lua: Nginx, contact: str | None) -> None:
+    """They are named as in the contract, so that nodes of both kinds count the same caller once."""
+    now, address = 1_795_219_218_123, "203.0.113.7"
+    limits = [{"name": "hourly", "requests": 5, "window": 3600}]
+    (wants,) = lua.call("terms", "tier_wants", "messages", limits, contact, address, now)
+    who = [f"anonymous:{address}"] if contact is None else [f"contact:{contact}", f"polite:{address}"]
+    start, end = counters.window_bounds(now, 3600)
+    expected = [counters.tier_window_key("messages", one, "hourly", start) for one in who]
+    assert [want["key"] for want in wants] == expected
+    assert {(want["start"], want["ends"], want["limit"], want["units"]) for want in wants} == {
+        (start, end, 5, 1)
+    }
+    assert [want["name"] for want in wants] == ["hourly", "hourly-address"][: len(who)]
