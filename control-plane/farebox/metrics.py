@@ -3,6 +3,8 @@
 Labels are route templates and statuses: never ids, addresses or anything a caller chooses.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -36,6 +38,28 @@ class Metrics:
             "Requests decided without Redis.",
             registry=self.registry,
         )
+
+        self._silent = Gauge(
+            "farebox_gateway_silent_seconds",
+            "For how long a gateway (node empty) or a node has not answered; 0: it answers.",
+            ["gateway", "node"],
+            registry=self.registry,
+        )
+        self._differences = Gauge(
+            "farebox_node_differences",
+            "Items of which a node enforces something else than what was sold.",
+            ["gateway", "node"],
+            registry=self.registry,
+        )
+
+    def gateways(self, figures: Iterable[tuple[str, str, float, int]]) -> None:
+        """Show each gateway's and node's state in place of what was shown before."""
+        self._silent.clear()
+        self._differences.clear()
+        for gateway, node, silent, differences in figures:
+            self._silent.labels(gateway, node).set(silent)
+            if node:
+                self._differences.labels(gateway, node).set(differences)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answer."""

@@ -15,6 +15,7 @@ from farebox.problems import Refusal
 from farebox.runtime import DATABASE, METRICS, RATES, SETTINGS
 
 _PATIENCE: Final = 2.0
+_GATEWAYS: Final = text("SELECT * FROM farebox_gateway_figures()")
 
 
 async def healthz(_request: web.Request) -> web.Response:
@@ -40,7 +41,22 @@ async def metrics(request: web.Request) -> web.Response:
     sent = request.headers.get(hdrs.AUTHORIZATION, "").removeprefix("Bearer ")
     if not (is_loopback(request) or (token and hmac.compare_digest(sent.encode(), token.encode()))):
         raise Refusal(problems.NOT_FOUND)
+    await _gateway_figures(request)
     return web.Response(body=request.app[METRICS].exposition(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+
+
+async def _gateway_figures(request: web.Request) -> None:
+    """Take the gateways' figures from PostgreSQL; while it is away there are none."""
+    try:
+        async with asyncio.timeout(_PATIENCE), request.app[DATABASE].engine.connect() as connection:
+            rows = (await connection.execute(_GATEWAYS)).all()
+    except Exception as error:
+        if not is_away(error):
+            raise
+        rows = []
+    request.app[METRICS].gateways(
+        (row.gateway, row.node, row.silent_seconds, row.differences) for row in rows
+    )
 
 
 async def _database_answers(request: web.Request) -> bool:

@@ -3,6 +3,7 @@
 They read through two functions of the database that ask again whether the user is an operator.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
@@ -11,6 +12,8 @@ from sqlalchemy import text
 from farebox import ids, problems
 from farebox.endpoints import Access, Call, Endpoints, endpoint
 from farebox.fields import Instant, Nothing, QueryInput, View
+from farebox.gateways import health
+from farebox.gateways.health import GatewayHealth
 from farebox.pagination import PageQuery, PageView
 from farebox.problems import Refusal
 from farebox.web import Answer
@@ -65,10 +68,20 @@ class SyncRow(View):
     applied_at: Instant | None
 
 
+class SyncGateway(View):
+    """A gateway, or a node of one, that does not answer or has not its plans and routes."""
+
+    gateway: str
+    node: Annotated[str | None, Field(description="Null: the gateway's Admin API.")]
+    error: str
+    since: Instant | None
+
+
 class SyncView(View):
-    """Failures first, then what lags."""
+    """Failures first, then what lags; and gateways and nodes that are in trouble themselves."""
 
     items: list[SyncRow]
+    gateways: list[SyncGateway]
 
 
 @endpoint(
@@ -125,7 +138,22 @@ async def sync(call: Call[Nothing, SyncQuery]) -> Answer[SyncView]:
         )
         for row in rows
     ]
-    return Answer(SyncView(items=items), "Nothing waits." if not items else f"{len(items)} wait.")
+    troubled = _troubled(await health.read(call.session))
+    message = "Nothing waits." if not items else f"{len(items)} wait."
+    return Answer(SyncView(items=items, gateways=troubled), message)
+
+
+def _troubled(gateways: Sequence[GatewayHealth]) -> list[SyncGateway]:
+    found = []
+    for each in gateways:
+        if (error := each.error or each.catalogue_error) is not None:
+            found.append(SyncGateway(gateway=each.code, node=None, error=error, since=each.error_since))
+        found += [
+            SyncGateway(gateway=each.code, node=node.code, error=node.error, since=node.error_since)
+            for node in each.nodes
+            if node.error is not None
+        ]
+    return found
 
 
 ENDPOINTS: Endpoints = (list_organizations, sync)

@@ -239,7 +239,7 @@ async def test_timeouts_and_errors_in_mid_sync_lose_nothing(world: World) -> Non
 
 
 async def test_drift_and_gateway_commands(world: World, tmp_path: Path) -> None:
-    """Behind an Admin API that answers 500, 400, 503 and late in turn, all is enforced at last."""
+    """`drift` exits 0, or 1 with item and remedy; `gateway list` says who answers, `remove` forgets."""
     customer = await world.found()
     key = await world.issue(customer)
     await world.full_pass()

@@ -56,3 +56,21 @@ def upgrade() -> None:
     op.execute(f"CREATE POLICY operator ON gateway_nodes FOR SELECT TO farebox_app USING ({IS_OPERATOR})")
     op.execute("CREATE POLICY worker ON gateway_nodes TO farebox_worker USING (true) WITH CHECK (true)")
     op.execute("CREATE POLICY owner ON gateway_nodes TO farebox_owner USING (true) WITH CHECK (true)")
+    op.execute(
+        """
+        CREATE FUNCTION farebox_gateway_figures()
+        RETURNS TABLE (gateway text, node text, silent_seconds float8, differences bigint)
+        LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+            SELECT g.code, '', COALESCE(extract(epoch FROM now() - g.error_since), 0)::float8, 0::bigint
+            FROM gateways g
+            UNION ALL
+            SELECT g.code, n.code, COALESCE(extract(epoch FROM now() - n.error_since), 0)::float8,
+                   CASE WHEN n.drift_since IS NULL THEN 0
+                        ELSE (SELECT COALESCE(sum(each.value::bigint), 0) FROM jsonb_each_text(n.drift->'drift') each)
+                             + (n.drift->>'unconfirmed')::bigint END
+            FROM gateway_nodes n JOIN gateways g ON g.id = n.gateway_id
+        $$
+        """
+    )
+    op.execute("REVOKE ALL ON FUNCTION farebox_gateway_figures() FROM PUBLIC")
+    op.execute("GRANT EXECUTE ON FUNCTION farebox_gateway_figures() TO farebox_app, farebox_worker")
