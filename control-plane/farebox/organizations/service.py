@@ -16,6 +16,7 @@ from farebox.db import enter_organization
 from farebox.gateways import service as gateways
 from farebox.organizations.model import Membership, Organization
 from farebox.organizations.permissions import Role
+from farebox.outbox import PAYMENT_CUSTOMER, enqueue
 from farebox.plans import service as plans
 from farebox.problems import Refusal
 from farebox.subscriptions import service as subscriptions
@@ -64,6 +65,7 @@ async def found(
     session.add(Membership(organization_id=organization.id, user_id=owner, role=Role.OWNER.value))
     await subscriptions.start(session, organization.id, offer, time_zone=time_zone, now=now)
     await gateways.touch(session, organization.id)
+    await enqueue(session, PAYMENT_CUSTOMER, organization=organization.id)
     return organization
 
 

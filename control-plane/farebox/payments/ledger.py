@@ -1,7 +1,7 @@
 """What becomes of money: a payment's outcome on its row, and the amounts on invoices and the balance.
 
-Everything here works in one transaction of the caller's, locks the payment first and its invoices then, and is
-safe to do again: what was recorded once is not recorded twice. Of providers it knows what was `Seen`.
+Everything here works in one transaction of the caller's, locks the payment first and its invoices then, and
+is safe to do again: what was recorded once is not recorded twice. Of providers it knows what was `Seen`.
 """
 
 from dataclasses import dataclass

@@ -154,7 +154,8 @@ def refund(found: Refund) -> SeenRefund:
         amount=from_stripe(found.amount, found.currency),
         state=states.get(found.status, "processing"),
         created_at=_instant(found.created),
-        failure_reason=found.failure_reason,
+        # Stripe leaves it out of a refund that has not failed.
+        failure_reason=getattr(found, "failure_reason", None),
     )
 
 

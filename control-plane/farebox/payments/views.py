@@ -149,7 +149,7 @@ async def show(call: Call[Nothing, Nothing]) -> Answer[PaymentView]:
 )  # fmt: skip
 async def initiate(call: Call[InitiateInput, Nothing]) -> Answer[InitiatedView]:
     """Begins to pay an invoice's open amount, or an amount of your choice. With Stripe the browser finishes
-    it with Elements; with Paystack on its page. Who begins to pay the same invoice again gets the same payment.
+    it with Elements; with Paystack on its page. Who begins to pay an invoice again gets the same payment.
     """
     await call.begin()
     invoice_id, amount = await _demanded(call)

@@ -18,8 +18,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from farebox.clock import Clock
 from farebox.db import Database
 from farebox.notifications import service as notifications
-from farebox.outbox import SEND_MAIL
+from farebox.outbox import PAYMENT_CUSTOMER, SEND_MAIL
 from farebox.settings import Settings
+from farebox_worker.payments import customers
 from farebox_worker.supervision import describe
 
 LEASE_SECONDS: Final = 90
@@ -84,11 +85,14 @@ async def send_mail(context: Context, organization_id: UUID | None, payload: Map
         template=payload["template"],
         to=payload["to"],
         context=payload.get("context", {}),
+        language=payload.get("language"),
         organization_id=organization_id,
     )
 
 
-WORK: Final[Mapping[str, Work]] = MappingProxyType({SEND_MAIL.name: send_mail})
+WORK: Final[Mapping[str, Work]] = MappingProxyType(
+    {SEND_MAIL.name: send_mail, PAYMENT_CUSTOMER.name: customers.make_known}
+)
 """Which jobs go through the queue. Those of the gateways are done by whoever holds the gateway's lock."""
 
 
