@@ -106,6 +106,12 @@ def read_document(text: str) -> tuple[CatalogueDocument, Loaded]:
     return document, loaded
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, as docs publish it."""
+    made = CatalogueDocument.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
 def _twice(document: CatalogueDocument, loaded: Loaded) -> Iterable[LineProblem]:
     for name in ("upstreams", "products", "routes", "plans"):
         seen: set[str] = set()

@@ -3,6 +3,7 @@
 `lint` needs no database and no network. The others work as the worker's role, in one transaction.
 """
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,9 +79,17 @@ def dump(settings: Settings, *, as_json: bool) -> None:
 
 
 @click.command
-@click.argument("file", type=click.Path(allow_dash=True, path_type=Path))
-def lint(*, file: Path) -> None:
+@click.argument("file", required=False, type=click.Path(allow_dash=True, path_type=Path))
+@click.option("--schema", "as_schema", is_flag=True, help="Print the JSON Schema of such files instead.")
+def lint(*, file: Path | None, as_schema: bool) -> None:
     """Check FILE without a database: every problem with its line."""
+    if as_schema:
+        from farebox.products.documents import schema
+
+        click.echo(json.dumps(schema(), indent=2, ensure_ascii=False))
+        return
+    if file is None:
+        raise CommandError("Name the file to check.", exit_code=Exit.USAGE)
     document, _ = _read(file)
     names = ("upstreams", "products", "routes", "plans")
     say(f"{file}: sound: " + ", ".join(f"{len(getattr(document, name))} {name}" for name in names) + ".")
