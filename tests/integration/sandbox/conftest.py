@@ -85,8 +85,8 @@ async def client(sandbox: Sandbox) -> AsyncIterator[StripeClient]:
 def control(http: aiohttp.ClientSession) -> Control:
     """Pull one of the sandbox's levers."""
 
-    async def pull(path: str, **given: Any) -> Any:
-        async with http.post(f"/sandbox/{path}", json=given) as answer:
+    async def pull(lever: str, /, **given: Any) -> Any:
+        async with http.post(f"/sandbox/{lever}", json=given) as answer:
             assert answer.status == 200, await answer.text()
             return await answer.json()
 

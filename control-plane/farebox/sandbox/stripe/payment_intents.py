@@ -26,7 +26,7 @@ from farebox.sandbox.stripe.confirming import (
     refused,
     verdict,
 )
-from farebox.sandbox.stripe.errors import Refusal, missing_parameter
+from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.money import chargeable, currency
 from farebox.sandbox.stripe.payment_methods import attach, card_of, checks, method_named, usable
 from farebox.sandbox.store import Obj
@@ -280,15 +280,8 @@ def listed(call: Call) -> Obj:
     )
 
 
-def checked_create(call: Call) -> Obj:
-    """As `create`; off-session needs a card, which is said before anything is written."""
-    if call.params.get("off_session") and "payment_method" not in call.params:
-        raise missing_parameter("payment_method")
-    return create(call)
-
-
 ENDPOINTS: Final = (
-    Endpoint("POST", "/v1/payment_intents", PaymentIntentCreateParams, checked_create, _CREATED | _CONFIRMING),
+    Endpoint("POST", "/v1/payment_intents", PaymentIntentCreateParams, create, _CREATED | _CONFIRMING),
     Endpoint("GET", "/v1/payment_intents", PaymentIntentListParams, listed, LISTING | {"customer"}),
     Endpoint(
         "GET", "/v1/payment_intents/{id}", PaymentIntentRetrieveParams, retrieve, names("client_secret"),
