@@ -16,6 +16,7 @@ from redis.backoff import NoBackoff
 from farebox import reference, status
 from farebox.addresses import refuse_unreadable
 from farebox.admin import views as admin
+from farebox.alerts import views as alerts
 from farebox.billing import views as billing
 from farebox.clock import Clock, SystemClock
 from farebox.db import Database
@@ -68,6 +69,7 @@ ENDPOINTS: Final[Endpoints] = (
     *products.ENDPOINTS,
     *plans_admin.ENDPOINTS,
     *billing.ENDPOINTS,
+    *alerts.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *subscriptions_admin.ENDPOINTS,
     *usage.ENDPOINTS,

@@ -17,7 +17,7 @@ from farebox_worker import billing
 from farebox_worker.advisory import LockLostError, try_lock
 from farebox_worker.jobs.counters import reseed_if_lost
 from farebox_worker.jobs.outbox_row import Context
-from farebox_worker.subscriptions import due
+from farebox_worker.subscriptions import alerts, due
 from farebox_worker.payments import recurring as payments
 from farebox_worker.supervision import every, keep, wait_for
 
@@ -68,6 +68,7 @@ async def _while_held(context: Context, check: Callable[[], Awaitable[None]], st
 
         async def subscriptions() -> None:
             await due.run(context.database, context.clock)
+            await alerts.run(context.database, context.clock)
 
         async def counters() -> None:
             await reseed_if_lost(context, redis)

@@ -3,7 +3,6 @@
 Period edges are translated here to wall time, because a gateway knows neither time zones nor test clocks.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,6 +11,7 @@ from uuid import UUID
 from farebox.clock import OrganizationTime
 from farebox.subscriptions.periods import Course, Period
 from farebox.subscriptions.states import SERVING
+from farebox.subscriptions.terms import Own, limits_of, quota_of
 from farebox_contract.plugins import AUTH, LIMIT
 from farebox_gateway import resources
 from farebox_gateway.resources import Resource
@@ -23,7 +23,7 @@ from farebox_worker.translate.instants import milliseconds
 class SubscriptionFacts:
     """The running subscription and what its periods follow from; `group` is the plan version's code.
 
-    `limits` and `quota` are what holds for this organization in place of its plan's; None: the plan's.
+    `own` is what goes over the plan's limits and quota; None: nothing does.
     """
 
     public_id: str
@@ -34,8 +34,7 @@ class SubscriptionFacts:
     state: str = "active"
     trial_ends_at: datetime | None = None
     resumed_at: datetime | None = None
-    limits: Sequence[Any] | None = None
-    quota: Mapping[str, Any] | None = None
+    own: Own | None = None
 
     @property
     def course(self) -> Course:
@@ -84,7 +83,7 @@ def organization(facts: OrganizationFacts, *, now: datetime) -> list[Resource]:
         plugins[LIMIT] = {
             "subscription": facts.subscription.public_id,
             "periods": [{"start": each.start, "end": each.end} for each in (current, following)],
-            **_overrides(facts.subscription),
+            **_overrides(facts.subscription.own),
         }
     consumer = resources.consumer(
         facts.public_id, plugins=plugins, revision=facts.revision, group=group, period=period
@@ -111,12 +110,16 @@ def current_period(subscription: SubscriptionFacts, time: OrganizationTime, *, n
     return subscription.course.around(time.at(now))
 
 
-def _overrides(subscription: SubscriptionFacts) -> dict[str, Any]:
+def _overrides(own: Own | None) -> dict[str, Any]:
+    """Return the limits and the quota that are not the consumer group's."""
+    if own is None:
+        return {}
     found: dict[str, Any] = {}
-    if subscription.limits is not None:
-        found["limits"] = list(subscription.limits)
-    if subscription.quota is not None:
-        found["quota"] = dict(subscription.quota)
+    limits, quota = limits_of(own), quota_of(own)
+    if limits != list(own.plan_limits):
+        found["limits"] = [dict(each) for each in limits]
+    if quota is not None and quota != own.plan_quota:
+        found["quota"] = dict(quota)
     return found
 
 
