@@ -1,5 +1,6 @@
 """Bad days: what was charged stays charged, and can be found again."""
 
+import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -11,7 +12,6 @@ import aiohttp
 import pytest
 import stripe
 from stripe import AIOHTTPClient, StripeClient
-from tests.support.processes import launch_and_wait_for_line
 
 from farebox.sandbox.app import Options, running
 from farebox.sandbox.keys import kept_or_made
@@ -68,7 +68,9 @@ async def test_a_kill_between_charge_and_answer_loses_no_charge(tmp_path: Path, 
     """SIGKILL after the charge: it is there at the next start, under its idempotency key and with its webhook."""
     command = [sys.executable, "-m", "farebox_cli", "sandbox", "payments", "--port=0", f"--folder={tmp_path}"]
     command.append("--stripe-webhook-url=http://127.0.0.1:9/nobody")
-    process, said = await launch_and_wait_for_line(command)
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    said = (await process.stderr.readline()).decode()
     key = kept_or_made(tmp_path).stripe_secret_key
     async with _client(key, said.split()[-1]) as (client, http):
         async with http.post("/sandbox/faults", json={"kind": kind, "path": "/v1/payment_intents"}) as answer:
