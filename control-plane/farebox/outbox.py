@@ -38,6 +38,12 @@ KEY_LEAKED: Final = Job("key.leaked")
 """Payload: `key`, its public id. A key was reported as leaked and is revoked; its organization is told."""
 INVOICE_ISSUED: Final = Job("invoice.issued")
 """Payload: `invoice`, its id (`inv_…`). An invoice that asks for money, or gives some back, was finalized."""
+INVOICE_COLLECT: Final = Job("invoice.collect")
+"""Payload: `invoice`, its id (`inv_…`). Charge what is open with the organization's payment method."""
+INVOICE_OVERDUE: Final = Job("invoice.overdue")
+"""Payload: `invoice` (`inv_…`), `suspends_at` (RFC 3339) or null. An invoice was due and is unpaid: remind."""
+TRIAL_ENDING: Final = Job("subscription.trial_ending")
+"""Payload: `subscription` (`sub_…`). A trial ends in three days: remind."""
 SUBSCRIPTION_CHANGED: Final = Job("subscription.changed")
 """Payload: `subscription` (`sub_…`), `from` (null at its start), `to`, `transition`, `cause`."""
 USAGE_THRESHOLD: Final = Job("usage.threshold")

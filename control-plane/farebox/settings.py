@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     token_secret: SecretStr = Field(
         default=SecretStr(""), description="Signs access tokens; 32 characters or more."
     )
+    link_secret: SecretStr = Field(
+        default=SecretStr(""), description="Signs the links to invoices in mails; 32 characters or more."
+    )
     token_lifetime_seconds: int = Field(default=3600, ge=60)
     trusted_proxies: tuple[str, ...] = Field(
         default=(), description="CIDRs whose X-Forwarded-For is believed."
@@ -58,7 +61,7 @@ class Settings(BaseSettings):
         default="", description="Where the gateway's node says what it enforces; empty: it is not asked."
     )
     gateways_file: Path | None = Field(
-        default=None, description="YAML that names all gateways; the FAREBOX_GATEWAY_* above then mean nothing."
+        default=None, description="YAML that names all gateways; the FAREBOX_GATEWAY_* then mean nothing."
     )
     drift_seconds: float = Field(default=60.0, gt=0, description="How often each node is compared.")
     gateway_timeout_seconds: float = Field(default=5.0, gt=0)

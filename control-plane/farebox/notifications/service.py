@@ -1,4 +1,4 @@
-"""Mail: made from templates and sent by SMTP, by the job that the outbox names.
+"""Mail: made from its letter and sent by SMTP, by the job that the outbox names.
 
 A payload carries no secret. The token of a verification mail is made here, when the mail is made, and kept
 as its SHA-256; a job that runs twice sends a second token, which does no harm. Knows nothing of the outbox.
@@ -6,44 +6,24 @@ as its SHA-256; a job that runs twice sends a second token, which does no harm. 
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid, parseaddr
-from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 import aiosmtplib
 import structlog
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from farebox.clock import Clock
 from farebox.db import Database
+from farebox.notifications.letters import LETTERS, Letter, UnknownTemplateError, render
 from farebox.settings import Settings
 from farebox.users import service as users
 
-TEMPLATES: Final = ("verify_email", "welcome")
 _TIMEOUT: Final = 20.0
 log = structlog.get_logger(__name__)
-
-
-class UnknownTemplateError(LookupError):
-    """No mail has this name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A mail as text and as HTML. `repr` shows neither: it may hold a token."""
-
-    subject: str
-    text: str
-    html: str
-
-    def __repr__(self) -> str:
-        """Show the subject alone."""
-        return f"Letter({self.subject!r})"
 
 
 async def deliver(
@@ -54,6 +34,7 @@ async def deliver(
     template: str,
     to: str,
     context: Mapping[str, Any],
+    language: str | None = None,
     organization_id: UUID | None = None,
 ) -> bool:
     """Make one mail and send it; False when there was nothing to send (any more).
@@ -61,9 +42,9 @@ async def deliver(
     `database` is the worker's. Raises `UnknownTemplateError`, and `aiosmtplib.SMTPException` or `OSError`
     when the mail server refuses or is away: the job is then tried again.
     """
-    if template not in TEMPLATES:
-        raise UnknownTemplateError(f"there is no mail {template!r}; there are: {', '.join(TEMPLATES)}")
-    values = dict(context)
+    if template not in LETTERS:
+        raise UnknownTemplateError(f"there is no mail {template!r}; there are: {', '.join(LETTERS)}")
+    values: dict[str, Any] = {"name": "", **context}
     if template == "verify_email":
         async with database.transaction() as session:
             made = await users.verification_token(session, to, now=clock.now())
@@ -72,7 +53,8 @@ async def deliver(
             return False
         user, token = made
         values |= {"name": user.name, "token": token}
-    letter = render(template, {**values, "public_url": settings.public_url.rstrip("/")})
+    known = {"public_url": settings.public_url.rstrip("/"), "product": settings.issuer}
+    letter = render(template, {**values, **known}, language=language)
     try:
         await _send(settings, _message(settings, letter, to=to, clock=clock))
     except (aiosmtplib.SMTPException, OSError):
@@ -85,28 +67,6 @@ async def deliver(
         "mail_sent", template=template, organization_id=str(organization_id) if organization_id else None
     )
     return True
-
-
-def render(template: str, values: Mapping[str, Any]) -> Letter:
-    """Fill the templates `<template>.txt`, whose first line is the subject, and `<template>.html`."""
-    text = _environment().get_template(f"{template}.txt").render(values)
-    subject, _, body = text.partition("\n")
-    html = _environment().get_template(f"{template}.html").render({**values, "subject": subject})
-    return Letter(subject.strip(), body.strip() + "\n", html)
-
-
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("farebox.notifications"),
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["quote"] = lambda text: quote(text, safe="")
-    return environment
 
 
 def _message(settings: Settings, letter: Letter, *, to: str, clock: Clock) -> EmailMessage:

@@ -155,6 +155,7 @@ class Secrets:
     """Made once per installation, and kept in its file."""
 
     token: str
+    link: str
     gateway_admin: str
     database: Mapping[str, str] = field(default_factory=dict)
 
@@ -164,6 +165,7 @@ class Secrets:
         passwords = {role: _password(recorded.get(variable, "")) for role, variable in roles.items()}
         return cls(
             token=recorded.get("FAREBOX_TOKEN_SECRET") or secrets.token_urlsafe(48),
+            link=recorded.get("FAREBOX_LINK_SECRET") or secrets.token_urlsafe(48),
             gateway_admin=recorded.get("FAREBOX_GATEWAY_ADMIN_KEY") or secrets.token_urlsafe(32),
             database={role: password or secrets.token_urlsafe(24) for role, password in passwords.items()},
         )
@@ -182,6 +184,7 @@ def variables(
         "FAREBOX_WEB_PORT": str(ports.web),
         "FAREBOX_PUBLIC_URL": where.web,
         "FAREBOX_TOKEN_SECRET": kept.token,
+        "FAREBOX_LINK_SECRET": kept.link,
         "FAREBOX_SMTP_URL": where.smtp,
         "FAREBOX_GATEWAY_ADMIN_URL": where.gateway_admin,
         "FAREBOX_GATEWAY_ADMIN_KEY": kept.gateway_admin,

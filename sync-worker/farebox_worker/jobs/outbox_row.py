@@ -20,6 +20,7 @@ from farebox.db import Database
 from farebox.notifications import service as notifications
 from farebox.outbox import PAYMENT_CUSTOMER, SEND_MAIL
 from farebox.settings import Settings
+from farebox_worker.announcing import ANNOUNCEMENTS, Telling
 from farebox_worker.payments import customers
 from farebox_worker.supervision import describe
 
@@ -44,6 +45,9 @@ _READ: Final = text(
     "SELECT job, organization_id, payload FROM outbox "
     "WHERE id = :id AND attempts = :attempt AND done_at IS NULL"
 ).columns(payload=JSONB())
+_HOLD: Final = text(
+    "SELECT id FROM outbox WHERE id = :id AND attempts = :attempt AND done_at IS NULL FOR UPDATE"
+)
 _DONE: Final = text("UPDATE outbox SET done_at = now(), last_error = NULL WHERE id = :id AND done_at IS NULL")
 _FAILED: Final = text(
     """
@@ -99,7 +103,8 @@ WORK: Final[Mapping[str, Work]] = MappingProxyType(
 async def lease(database: Database, *, limit: int) -> list[Lease]:
     """Take rows whose time has come, for 90 seconds; nobody else gets them meanwhile."""
     async with database.transaction() as session:
-        rows = await session.execute(_LEASE, {"seconds": LEASE_SECONDS, "jobs": list(WORK), "limit": limit})
+        jobs = [*WORK, *ANNOUNCEMENTS]
+        rows = await session.execute(_LEASE, {"seconds": LEASE_SECONDS, "jobs": jobs, "limit": limit})
         return [Lease(row.id, row.attempts) for row in rows]
 
 
@@ -119,6 +124,9 @@ async def run(context: Context, leased: Lease) -> None:
     if row is None:
         return
     try:
+        if row.job in ANNOUNCEMENTS:
+            await _announce(context, leased, row)
+            return
         await WORK[row.job](context, row.organization_id, row.payload)
     except Exception as error:  # noqa: BLE001 - any failure is the row's, and is tried again
         log.warning("job_failed", job=row.job, row=leased.row, attempt=leased.attempt, error=describe(error))
@@ -134,4 +142,15 @@ async def run(context: Context, leased: Lease) -> None:
             )
         return
     async with context.database.transaction() as session:
+        await session.execute(_DONE, {"id": leased.row})
+
+
+async def _announce(context: Context, leased: Lease, row: Any) -> None:
+    """Write what follows an event and complete its row, in one transaction: once, whatever happens."""
+    async with context.database.transaction() as session:
+        still = await session.execute(_HOLD, {"id": leased.row, "attempt": leased.attempt})
+        if still.one_or_none() is None:
+            return
+        telling = Telling(session, context.settings, context.clock.now())
+        await ANNOUNCEMENTS[row.job](telling, row.organization_id, row.payload)
         await session.execute(_DONE, {"id": leased.row})

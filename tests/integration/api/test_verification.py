@@ -20,7 +20,8 @@ from tests.support.api_client import Api
 
 from farebox.clock import ManualClock
 from farebox.db import Database
-from farebox.notifications.service import UnknownTemplateError, deliver
+from farebox.notifications.letters import UnknownTemplateError
+from farebox.notifications.service import deliver
 from farebox.outbox import OutboxRow
 from farebox.sandbox.mail import mail_sink
 from farebox.settings import Settings
