@@ -89,3 +89,32 @@ async def test_nothing_is_enforced_while_one_gateway_lacks_it(world: World) -> N
     assert await world.enforced(customer)
     await world.rows("INSERT INTO gateways (id, code) VALUES (gen_random_uuid(), 'second')")
     assert not await world.enforced(customer)
+
+
+async def test_a_product_is_pushed_once_and_a_second_pass_writes_nothing(world: World) -> None:
+    """Service, upstream and route with their policies compare equal with what the gateway shows of them."""
+    policies = {
+        "compression": {},
+        "cors": {"origins": ["*"]},
+        "cache": {"seconds": 5},
+        "tiers": {"anonymous": {"limits": [{"name": "minute", "requests": 5, "window": 60}]}},
+    }
+    checks = {"active": {"path": "/status/200"}, "passive": {}}
+    [node] = world.upstream.node
+    async with world.worker.transaction() as session:
+        for code in ("old", "new"):
+            given = {"code": code, "nodes": [{"address": node}], "checks": checks, "retries": 1}
+            await service.put(session, UpstreamSpec.model_validate(given))
+        product = {"code": "p", "name": "P", "upstream": "old", **policies}
+        await service.put(session, ProductSpec.model_validate(product))
+        route = {
+            "code": "r",
+            "product": "p",
+            "paths": ["/p/*"],
+            "release": {"upstream": "new", "percentage": 5},
+        }
+        await service.put(session, RouteSpec.model_validate(route))
+    first = await world.full_pass()
+    assert first.writes > 0
+    assert first.catalogue_error is None
+    assert (await world.full_pass()).writes == 0
