@@ -52,10 +52,14 @@ COMMANDS: Final[dict[str, Entry]] = {
     "correction": Entry(f"{_COMMANDS}.corrections:correction", USAGE, "Correct or backfill metered usage."),
     "bill": Entry(f"{_COMMANDS}.invoices:bill", USAGE, "Close billing periods and make their invoices."),
     "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
-    "rate": Entry(f"{_COMMANDS}.invoices:rate", USAGE, "Price a quantity: the rater as a tool."),
+    "payment": Entry(f"{_COMMANDS}.payments:payment", USAGE, "Charge, refund, record and look at payments."),
+    "webhook": Entry(f"{_COMMANDS}.payments:webhook", USAGE, "What payment providers reported, and replay."),
+    "reconcile": Entry(f"{_COMMANDS}.payments:reconcile", USAGE, "Compare a day with the payment providers."),
+    "rate": Entry(f"{_COMMANDS}.rate:rate", USAGE, "Price a quantity, or a file of cases."),
     "simulate": Entry(
         f"{_COMMANDS}.simulate:simulate", USAGE, "What any plan would have earned and refused."
     ),
+    "tax": Entry(f"{_COMMANDS}.tax:tax", USAGE, "Tax rates by country and region."),
     "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
     "key": Entry(f"{_COMMANDS}.keys:key", PEOPLE, "An organization's API keys, and keys from elsewhere."),
     "operator": Entry(f"{_COMMANDS}.accounts:operator", PEOPLE, "The people who run this installation."),

@@ -1,15 +1,14 @@
-"""`farebox bill`, `invoice`, `rate` and `verify`: closing periods, showing invoices, pricing, checking."""
+"""`farebox bill`, `invoice` and `verify`: closing periods, showing invoices, checking them."""
 
 import asyncio
 import json
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from farebox_cli.errors import CommandError, Exit
-from farebox_cli.invoice_tables import invoice_tables, summary, working
+from farebox_cli.invoice_tables import invoice_tables, summary
 from farebox_cli.output import Table, emit, json_option, print_json, say
 from farebox_cli.worker_database import in_one_transaction, organization_id, read_instant, with_database
 
@@ -80,7 +79,9 @@ def invoice() -> None:
 @invoice.command("list")
 @click.argument("organization", required=False)
 @click.option(
-    "--state", type=click.Choice(("parked", "finalized", "paid", "overdue", "void")), help="Only these."
+    "--state",
+    type=click.Choice(("parked", "finalized", "paid", "overdue", "void", "uncollectible")),
+    help="Only these.",
 )
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
 @click.option("--after", metavar="INVOICE", help="Go on after this invoice: its id.")
@@ -181,46 +182,6 @@ def finalize(settings: "Settings", *, name: str) -> None:
         say(f"Finalized as {in_one_transaction(settings, work)}.")
     except TransitionError as error:
         raise CommandError(str(error)) from None
-
-
-@click.command("rate")
-@click.option(
-    "--charge",
-    "path",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON: one charge, or a list of charges (docs/billing.md).",
-)
-@click.option("--units", required=True, help="How many units, such as 15000 or 0.5.")
-@click.option("--currency", default="USD", show_default=True, help="ISO 4217.")
-@json_option
-def rate(*, path: Path, units: str, currency: str, as_json: bool) -> None:
-    """Price a quantity: the rater as a tool, tier by tier."""
-    from farebox.invoices import charges, rating
-    from farebox.money import CurrencyError, Money
-
-    try:
-        document = json.loads(path.read_bytes())
-        parsed = charges.parse(document) if isinstance(document, list) else (charges.parse_one(document),)
-        lines = rating.rate(parsed, Decimal(units), currency)
-    except InvalidOperation:
-        raise CommandError(f"--units: {units!r} is no decimal number", exit_code=Exit.USAGE) from None
-    except (charges.ChargeError, rating.RatingError, CurrencyError) as error:
-        raise CommandError(str(error)) from None
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"{path} is no JSON: {error}") from None
-    total = sum((line.amount for line in lines), Money(currency, 0))
-    data = {
-        "currency": currency,
-        "units": rating.plain(Decimal(units)),
-        "lines": [
-            {"code": line.code, "amount_minor": line.amount.minor, "amount": f"{line.amount.decimal:f}"}
-            | line.explain()
-            for line in lines
-        ],
-        "total_minor": total.minor,
-    }
-    emit(data, as_json=as_json, tables=working(lines, str(total)))
 
 
 @click.command("verify")

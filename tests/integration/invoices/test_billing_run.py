@@ -205,7 +205,8 @@ async def test_an_upgrade_makes_two_invoices_and_each_unit_stands_on_one(
     first, second = await world.invoices()
     assert brief(first) == [("charge", "base", 1, 10_00), ("charge", "requests", 540, 5_40)]
     assert first["snapshot"]["period"]["is_last"] is True
-    assert brief(second) == [("charge", "base", 1, 50_00), ("correction", "requests", 60, 60)]
+    # The first period begins at 10:07:11 of its day: 2,555,569 of 2,592,000 seconds of 50.00.
+    assert brief(second) == [("charge", "base", 1, 49_30), ("correction", "requests", 60, 60)]
     assert second["snapshot"]["billable"]["units"] == 3
     [total] = await world.rows("SELECT sum(units) AS metered FROM usage_rollups")
     [billed] = await world.rows("SELECT sum(billed_units) AS billed FROM billing_periods")

@@ -11,12 +11,13 @@ from tests.integration.invoices.world import World, at
 from farebox.migrations import DatabaseUrls
 from farebox.settings import Settings
 from farebox_cli.commands import invoices as commands
+from farebox_cli.commands.rate import rate
 from farebox_cli.errors import CommandError
 
 
 def invoke(command: str, *arguments: str, settings: Settings | None = None) -> Result:
     return CliRunner().invoke(
-        getattr(commands, command), list(arguments), obj=settings or Settings(), standalone_mode=False
+        rate if command == "rate" else getattr(commands, command), list(arguments), obj=settings or Settings(), standalone_mode=False
     )
 
 
