@@ -1,5 +1,5 @@
-"""What an event means: which object to look at. The object is fetched anew from the provider and what it is
-now is recorded, so events may come twice, late and in any order. Nothing of an event's own amounts is believed.
+"""What an event means: which object to look at. The object is fetched anew and what it is now is
+recorded, so events may come twice, late and in any order. Nothing of an event's own amounts is believed.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

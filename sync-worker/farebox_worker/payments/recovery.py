@@ -1,7 +1,7 @@
 """Payments and refunds that were placed and never recorded: a process died, or the provider did not answer.
 
 The provider is asked by the order's own name. What it has is recorded; what it never got is given up, and
-can then be tried anew. Waits longer than any request can take, so that nothing is given up that is still on its way.
+can then be tried anew. Waits longer than any request takes: what is on its way is not given up.
 """
 
 from datetime import timedelta

@@ -177,8 +177,8 @@ async def test_payments_are_listed_newest_first_by_twenty(house: House) -> None:
     await house.card()
     for number in range(25):
         await service.record_manual(
-            house.till, house.organization, Money("USD", 100 + number), reference=f"bank {number}", invoice_id=None,
-            note=None, actor="operator test",
+            house.till, house.organization, Money("USD", 100 + number), reference=f"bank {number}",
+            invoice_id=None, note=None, actor="operator test",
         )  # fmt: skip
     path = f"/{house.person.organization_id}/payments"
     first = (await house.api.get(path, by=house.person)).data

@@ -1,6 +1,7 @@
 """What is lost between us and the provider is found again: no money twice, none forgotten."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from tests.integration.payments.house import House
@@ -88,12 +89,15 @@ async def test_an_organization_is_known_to_stripe_from_its_sign_up(house: House)
 
 
 async def test_a_bank_transfer_is_recorded_once(house: House) -> None:
-    """An operator records a transfer to an invoice; the same reference again is refused, excess is balance."""
+    """An operator records a transfer to an invoice; the same one again is refused; excess is balance."""
     invoice = await house.invoice(3000)
-    what = {"reference": "DE-77", "invoice_id": invoice, "note": None, "actor": "operator test"}
-    await service.record_manual(house.till, house.organization, Money("USD", 3500), **what)  # type: ignore[arg-type]
+    record = partial(
+        service.record_manual, house.till, house.organization, Money("USD", 3500),
+        reference="DE-77", invoice_id=invoice, note=None, actor="operator test",
+    )  # fmt: skip
+    await record()
     with pytest.raises(Refusal) as again:
-        await service.record_manual(house.till, house.organization, Money("USD", 3500), **what)  # type: ignore[arg-type]
+        await record()
     assert again.value.problem.code == "payment_reference_used"
     assert await house.owed(invoice) == ("paid", 0)
     assert await house.balance() == 500

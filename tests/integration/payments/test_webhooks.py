@@ -1,4 +1,4 @@
-"""Webhooks: believed by their signature, kept before they are answered, and harmless in any order and number."""
+"""Webhooks: believed by their signature, kept before they are answered, harmless in any order and number."""
 
 import hashlib
 import hmac
@@ -80,7 +80,7 @@ async def state(house: House) -> list[Any]:
             "SELECT provider_id, state, amount_minor FROM refunds ORDER BY provider_id",
             "SELECT provider_id, state, withdrawn_minor FROM disputes ORDER BY provider_id",
             "SELECT id, state, paid_minor, disputed_at FROM invoices ORDER BY id",
-            "SELECT payment_id, invoice_id, amount_minor, reversed_minor FROM payment_allocations ORDER BY id",
+            "SELECT invoice_id, amount_minor, reversed_minor FROM payment_allocations ORDER BY id",
             "SELECT job, count(*) FROM outbox GROUP BY job ORDER BY job",
         )
     ]
