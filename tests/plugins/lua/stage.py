@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from tests.plugins.lua.runner import MODULES, PLUGINS, Nginx, require_nginx, user_line
 
-_STAGE: Final = Path(__file__).parent / "stage"
+_STAGE: Final = Path(__file__).parent / "around"
 _CONFIGURATION: Final = """
 {user}
 daemon on; worker_processes 1; pid nginx.pid; error_log error.log crit;

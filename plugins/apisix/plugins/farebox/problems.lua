@@ -11,6 +11,7 @@ local _M = {
     RATE_LIMITED       = "rate_limit_exceeded",
     QUOTA_EXCEEDED     = "quota_exceeded",
     LIMITS_UNAVAILABLE = "limits_unavailable",
+    HTTPS_REQUIRED     = "https_required",
     NO_ROUTE           = "route_not_found",
     UPSTREAM_FAILED    = "upstream_failed",
     UPSTREAM_TIMEOUT   = "upstream_timeout",
