@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from farebox import reference, status
+from farebox.add_ons import views as add_ons
 from farebox.addresses import refuse_unreadable
 from farebox.admin import views as admin
 from farebox.alerts import views as alerts
@@ -71,6 +72,7 @@ ENDPOINTS: Final[Endpoints] = (
     *billing.ENDPOINTS,
     *alerts.ENDPOINTS,
     *subscriptions.ENDPOINTS,
+    *add_ons.ENDPOINTS,
     *subscriptions_admin.ENDPOINTS,
     *usage.ENDPOINTS,
     *payment_views.ENDPOINTS,

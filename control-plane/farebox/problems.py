@@ -139,6 +139,9 @@ EXPIRY_IN_THE_PAST: Final = Problem("expiry_in_the_past", 422, "`expires_at` mus
 UNKNOWN_PLAN: Final = Problem(
     "unknown_plan", 404, "No plan on offer has this code; GET /api/v1/plans lists them."
 )
+UNKNOWN_ADD_ON: Final = Problem(
+    "unknown_add_on", 404, "No add-on on offer has this code; GET /api/v1/add-ons lists them."
+)
 ALREADY_ON_PLAN: Final = Problem(
     "already_on_plan", 409, "The organization is on this plan already; nothing was changed."
 )

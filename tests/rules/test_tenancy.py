@@ -54,6 +54,7 @@ async def settle(api: Api, worker: Database, clock: ManualClock, email: str) -> 
     await planting.usage(worker, organization, clock.now(), key=key, requests=5)
     await planting.enforced(worker, organization, 1)
     await planting.clock_offset(worker, organization, clock.now())
+    await planting.spending(worker, organization, clock.now())
     await planting.usage_correction(worker, organization, clock.now())
     await planting.billing(worker, organization, clock.now())
     return Tenant(person, organization, {"key": key, "inv": invoice, "org": person.organization_id})

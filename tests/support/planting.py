@@ -7,6 +7,8 @@ from sqlalchemy import select
 from tests.support.api_client import Person
 
 from farebox import ids
+from farebox.add_ons.model import AddOn, AddOnVersion, SubscriptionAddOn
+from farebox.alerts.model import AlertFiring, AlertThreshold, SpendingCap
 from farebox.billing_details.model import BillingProfile
 from farebox.coupons.model import Coupon, CouponRedemption
 from farebox.credits import service as credits_
@@ -15,7 +17,7 @@ from farebox.gateways.model import Gateway, GatewayOrganization
 from farebox.invoices.model import Invoice, InvoiceLine, InvoiceTax, PeriodTally
 from farebox.money import Money
 from farebox.organizations.model import Membership, Organization, TestClockOffset
-from farebox.subscriptions.model import BillingPeriod, Subscription
+from farebox.subscriptions.model import BillingPeriod, LimitOverride, Subscription
 from farebox.usage.model import UsageCorrection, UsageDimension, UsageRollup, UsageStatement
 
 
@@ -218,3 +220,56 @@ async def clock_offset(worker: Database, organization: UUID, at: datetime) -> No
     """Give an organization a test clock that runs with the wall's."""
     async with worker.transaction() as session:
         session.add(TestClockOffset(organization_id=organization, began_at=at, offset_ms=0))
+
+
+async def spending(worker: Database, organization: UUID, at: datetime) -> None:
+    """Give an organization an add-on, an override, a cap, and a threshold that was passed."""
+    async with worker.transaction() as session:
+        period = (
+            await session.scalars(
+                select(BillingPeriod).where(BillingPeriod.organization_id == organization).limit(1)
+            )
+        ).one()
+        add_on, version, threshold = ids.uuid7(), ids.uuid7(), ids.uuid7()
+        name = f"extra-{add_on.hex[-12:]}"
+        session.add(AddOn(id=add_on, code=name, name="Extra"))
+        await session.flush()
+        session.add(
+            AddOnVersion(
+                id=version,
+                add_on_id=add_on,
+                version=1,
+                code=f"{name}-1",
+                state="published",
+                currency="USD",
+                charges=[],
+                published_at=at,
+            )
+        )
+        session.add(
+            LimitOverride(
+                organization_id=organization, quota=None, limits=[], reason="test", actor="test", set_at=at
+            )
+        )
+        session.add(
+            SpendingCap(organization_id=organization, amount_minor=1, currency="EUR", actor="test", set_at=at)
+        )
+        session.add(
+            AlertThreshold(id=threshold, organization_id=organization, kind="amount", value=1, created_at=at)
+        )
+        await session.flush()
+        session.add(
+            SubscriptionAddOn(
+                id=ids.uuid7(),
+                organization_id=organization,
+                subscription_id=period.subscription_id,
+                add_on_version_id=version,
+                quantity=1,
+                from_at=at,
+            )
+        )
+        session.add(
+            AlertFiring(
+                threshold_id=threshold, period_id=period.id, organization_id=organization, fired_at=at
+            )
+        )

@@ -61,6 +61,8 @@ def _readable_meters(value: list[Any]) -> list[Any]:
     return value
 
 
+Currency = Annotated[str, AfterValidator(_known_currency)]
+Charges = Annotated[list[Any], AfterValidator(_readable_charges)]
 EntitlementCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
 Entitlement = bool | int | float | Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
 Entitlements = Annotated[dict[EntitlementCode, Entitlement], Field(max_length=100)]
@@ -87,8 +89,8 @@ class VersionInput(Input):
     `meters` that of `farebox.usage.meters`.
     """
 
-    currency: Annotated[str, AfterValidator(_known_currency)] = "USD"
-    charges: Annotated[list[Any], AfterValidator(_readable_charges)]
+    currency: Currency = "USD"
+    charges: Charges
     limits: Annotated[list[LimitInput], Field(max_length=8, default_factory=list)]
     quota: QuotaInput | None = None
     without_counter: Literal["open", "closed"] = "open"

@@ -23,6 +23,7 @@ from farebox.plans.model import Plan, PlanVersion
 from farebox.plans.service import Offer
 from farebox.problems import Refusal
 from farebox.subscriptions import ledger, states
+from farebox.subscriptions.carrying import carry
 from farebox.subscriptions.model import BillingPeriod, Subscription
 from farebox.subscriptions.periods import Course, Period
 from farebox.subscriptions.states import Transition
@@ -222,7 +223,7 @@ async def follow(
     old.ended_at, old.state = at, target
     await ledger.record(session, old, transition, before=state, to=target, at=at, cause=cause, actor=actor)
     inherited = states.inherited(state)
-    return await start(
+    new = await start(
         session,
         old.organization_id,
         offer,
@@ -235,6 +236,9 @@ async def follow(
         cause=cause,
         actor=actor,
     )
+    carried_currency = None if offer.plan == DEFAULT_PLAN else offer.currency
+    await carry(session, old.id, new.id, currency=carried_currency, at=at)
+    return new
 
 
 async def mark_past_due(
