@@ -21,6 +21,7 @@ local type     = type
 local DICT       = "farebox-status"
 local LOOK       = 0.02
 local KEPT       = 30
+local SETTLE     = 8
 local PATIENCE   = { status = 20, bucket = 10, items = 2, text = 2 }
 local MOST_ITEMS = 500
 
@@ -54,7 +55,7 @@ local answers = {}
 
 
 function answers.status(self)
-    local settled = self.index:scan()
+    local settled = self.index:settle(SETTLE)
     local _, boot, _, seq = self.source.stream()
     local groups, group_count = few(self.source.groups(), forms.group)
     local routes, route_count = few(self.source.routes(), forms.route)
@@ -71,7 +72,7 @@ end
 
 
 function answers.bucket(self, number)
-    self.index:scan()
+    self.index:settle(SETTLE)
     return { items = self.index:bucket(number) }
 end
 
