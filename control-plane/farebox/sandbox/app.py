@@ -102,9 +102,18 @@ def _configure_endpoint(world: World, url: str) -> None:
             world.store.put(
                 "webhook_endpoint",
                 {
-                    "id": "we_configured", "object": "webhook_endpoint", "created": world.now(), "livemode": False,
-                    "api_version": API_VERSION, "application": None, "description": "Configured at the start",
-                    "enabled_events": ["*"], "metadata": {}, "status": "enabled", "url": url,
-                    "_secret": world.keys.stripe_webhook_secret, "_configured": True,
+                    "id": "we_configured",
+                    "object": "webhook_endpoint",
+                    "created": world.now(),
+                    "livemode": False,
+                    "api_version": API_VERSION,
+                    "application": None,
+                    "description": "Configured at the start",
+                    "enabled_events": ["*"],
+                    "metadata": {},
+                    "status": "enabled",
+                    "url": url,
+                    "_secret": world.keys.stripe_webhook_secret,
+                    "_configured": True,
                 },
-            )  # fmt: skip
+            )

@@ -15,11 +15,11 @@ from aiohttp import web
 
 from farebox.sandbox import faults
 from farebox.sandbox.deliveries import Sender
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe import disputes, passing_time
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.server import acting
-from farebox.sandbox.store import Obj
 from farebox.sandbox.world import World
 
 _SHOWN_DELIVERY: Final = "seq, provider, event, type, url, state, due, attempts, last_status, last_error"

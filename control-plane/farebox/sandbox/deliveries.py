@@ -39,8 +39,9 @@ class Sender:
             self.world.news.clear()
             due = self.world.store.rows(
                 "SELECT * FROM deliveries WHERE state = 'due' AND due <= ? ORDER BY due, seq LIMIT ?",
-                self.world.machine_clock(), _AT_ONCE,
-            )  # fmt: skip
+                self.world.machine_clock(),
+                _AT_ONCE,
+            )
             for delivery in due:
                 await self.attempt(delivery)
             if not due:
@@ -59,9 +60,12 @@ class Sender:
         status, error = None, None
         try:
             async with self.session.post(
-                delivery["url"], data=delivery["payload"].encode(), headers=headers, timeout=_TIMEOUT,
+                delivery["url"],
+                data=delivery["payload"].encode(),
+                headers=headers,
+                timeout=_TIMEOUT,
                 allow_redirects=False,
-            ) as answer:  # fmt: skip
+            ) as answer:
                 status = answer.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as failed:
             error = f"{type(failed).__name__}: {failed}"[:300]
@@ -72,8 +76,13 @@ class Sender:
         if signature == "good":
             self.world.store.change(
                 "UPDATE deliveries SET state = ?, attempts = ?, last_status = ?, last_error = ?, due = ? WHERE seq = ?",
-                state, attempts, status, error, self.world.machine_clock() + pause, delivery["seq"],
-            )  # fmt: skip
+                state,
+                attempts,
+                status,
+                error,
+                self.world.machine_clock() + pause,
+                delivery["seq"],
+            )
         return {"status": status, "error": error}
 
 

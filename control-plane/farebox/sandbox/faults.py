@@ -15,9 +15,16 @@ from aiohttp import web
 from farebox.sandbox.world import World
 
 Kind = Literal[
-    "error_before", "error_after", "lost_answer", "slow", "slow_answer", "down", "rate_limited", "crash_before",
+    "error_before",
+    "error_after",
+    "lost_answer",
+    "slow",
+    "slow_answer",
+    "down",
+    "rate_limited",
+    "crash_before",
     "crash_after",
-]  # fmt: skip
+]
 KINDS: Final = get_args(Kind)
 
 

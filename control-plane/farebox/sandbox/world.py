@@ -80,6 +80,13 @@ class World:
             self.store.change(
                 "INSERT INTO deliveries (provider, event, type, url, secret, payload, state, due)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                provider, event, kind, url, secret, text, state, due,
-            )  # fmt: skip
+                provider,
+                event,
+                kind,
+                url,
+                secret,
+                text,
+                state,
+                due,
+            )
         self.news.set()

@@ -21,9 +21,14 @@ def test_numbers_have_a_right_check_digit(card: Card) -> None:
 async def _intent(client: StripeClient, card: str, **more: Any) -> stripe.PaymentIntent:
     customer = await client.v1.customers.create_async({})
     given: Any = {
-        "amount": 1000, "currency": "eur", "customer": customer.id, "payment_method": card, "confirm": True,
-        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"}, **more,
-    }  # fmt: skip
+        "amount": 1000,
+        "currency": "eur",
+        "customer": customer.id,
+        "payment_method": card,
+        "confirm": True,
+        "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+        **more,
+    }
     return await client.v1.payment_intents.create_async(given)
 
 
@@ -62,7 +67,9 @@ async def test_three_d_secure_asks_a_person(
     client: StripeClient, http: aiohttp.ClientSession, answer: str, status: str
 ) -> None:
     """The intent leads to a page; its answer decides, and the person is sent back with the outcome."""
-    intent = await _intent(client, "pm_card_authenticationRequired", return_url="https://seller.example/back?a=1")
+    intent = await _intent(
+        client, "pm_card_authenticationRequired", return_url="https://seller.example/back?a=1"
+    )
     assert intent.status == "requires_action"
     assert intent.next_action is not None
     assert intent.next_action.redirect_to_url is not None
@@ -76,15 +83,19 @@ async def test_three_d_secure_asks_a_person(
         assert page.status == 404
 
 
-async def test_a_card_set_up_once_serves_off_session(client: StripeClient, http: aiohttp.ClientSession) -> None:
+async def test_a_card_set_up_once_serves_off_session(
+    client: StripeClient, http: aiohttp.ClientSession
+) -> None:
     """SetupIntent with 3-D Secure, then charges without the holder."""
     customer = await client.v1.customers.create_async({})
     setup = await client.v1.setup_intents.create_async(
         {
-            "customer": customer.id, "payment_method": "pm_card_authenticationRequiredOnSetup", "confirm": True,
+            "customer": customer.id,
+            "payment_method": "pm_card_authenticationRequiredOnSetup",
+            "confirm": True,
             "return_url": "https://seller.example/back",
         }
-    )  # fmt: skip
+    )
     assert setup.next_action is not None
     assert setup.next_action.redirect_to_url is not None
     await http.post(str(setup.next_action.redirect_to_url.url), data={"answer": "yes"}, allow_redirects=False)
@@ -92,10 +103,15 @@ async def test_a_card_set_up_once_serves_off_session(client: StripeClient, http:
     assert setup.status == "succeeded"
     paid = await client.v1.payment_intents.create_async(
         {
-            "amount": 500, "currency": "usd", "customer": customer.id, "payment_method": str(setup.payment_method),
-            "confirm": True, "off_session": True, "allowed_payment_method_types": ["card"],
+            "amount": 500,
+            "currency": "usd",
+            "customer": customer.id,
+            "payment_method": str(setup.payment_method),
+            "confirm": True,
+            "off_session": True,
+            "allowed_payment_method_types": ["card"],
         }
-    )  # fmt: skip
+    )
     assert paid.status == "succeeded"
 
 
@@ -113,9 +129,13 @@ async def test_the_postal_code_is_checked(
     """The card of the failing postal code is blocked, and passes where the account does not block."""
     publishable = {"Authorization": f"Bearer {sandbox.keys.stripe_publishable_key}"}
     card = {
-        "type": "card", "card[number]": "4000000000000036", "card[exp_month]": "12", "card[exp_year]": "2040",
-        "card[cvc]": "123", "billing_details[address][postal_code]": "12345",
-    }  # fmt: skip
+        "type": "card",
+        "card[number]": "4000000000000036",
+        "card[exp_month]": "12",
+        "card[exp_year]": "2040",
+        "card[cvc]": "123",
+        "billing_details[address][postal_code]": "12345",
+    }
     async with http.post("/v1/payment_methods", data=card, headers=publishable) as answer:
         method = (await answer.json())["id"]
     with pytest.raises(stripe.CardError) as refused:
@@ -146,31 +166,52 @@ async def test_a_disputed_card_is_disputed(client: StripeClient) -> None:
     assert sorted(move.amount for move in moves) == [-1000, 1000]
 
 
-async def test_checkout_takes_a_person_there_and_back(client: StripeClient, http: aiohttp.ClientSession) -> None:
+async def test_checkout_takes_a_person_there_and_back(
+    client: StripeClient, http: aiohttp.ClientSession
+) -> None:
     """A declined card stays on the page with the reason; a good one pays and leads back with the session's id."""
     session = await client.v1.checkout.sessions.create_async(
         {
-            "mode": "payment", "success_url": "https://seller.example/ok?s={CHECKOUT_SESSION_ID}",
-            "client_reference_id": "inv_1", "payment_intent_data": {"metadata": {"invoice": "inv_1"}},
+            "mode": "payment",
+            "success_url": "https://seller.example/ok?s={CHECKOUT_SESSION_ID}",
+            "client_reference_id": "inv_1",
+            "payment_intent_data": {"metadata": {"invoice": "inv_1"}},
             "line_items": [
-                {"quantity": 2, "price_data": {"currency": "usd", "unit_amount": 1250, "product_data": {"name": "Credits"}}}
+                {
+                    "quantity": 2,
+                    "price_data": {
+                        "currency": "usd",
+                        "unit_amount": 1250,
+                        "product_data": {"name": "Credits"},
+                    },
+                }
             ],
         }
-    )  # fmt: skip
-    form = {"number": "4000000000009995", "expiry": "12 / 40", "cvc": "123", "name": "Anna", "postal_code": "1010"}
+    )
+    form = {
+        "number": "4000000000009995",
+        "expiry": "12 / 40",
+        "cvc": "123",
+        "name": "Anna",
+        "postal_code": "1010",
+    }
     assert session.url is not None
     async with http.post(session.url, data=form) as page:
         assert "insufficient funds" in await page.text()
     form["number"] = "4242 4242 4242 4242"
     async with http.post(session.url, data=form, allow_redirects=False) as page:
         assert page.headers["Location"] == f"https://seller.example/ok?s={session.id}"
-    done = await client.v1.checkout.sessions.retrieve_async(session.id, {"expand": ["payment_intent", "line_items"]})
+    done = await client.v1.checkout.sessions.retrieve_async(
+        session.id, {"expand": ["payment_intent", "line_items"]}
+    )
     assert (done.status, done.payment_status, done.amount_total) == ("complete", "paid", 2500)
     assert isinstance(done.payment_intent, stripe.PaymentIntent)
     assert done.payment_intent.metadata["invoice"] == "inv_1"
 
 
-async def test_no_card_number_is_kept(sandbox: Sandbox, client: StripeClient, http: aiohttp.ClientSession) -> None:
+async def test_no_card_number_is_kept(
+    sandbox: Sandbox, client: StripeClient, http: aiohttp.ClientSession
+) -> None:
     """What the sandbox writes down holds no number: not in objects, events, answers or deliveries."""
     await test_checkout_takes_a_person_there_and_back(client, http)
     store = sandbox.world.store

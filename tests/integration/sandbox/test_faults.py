@@ -17,9 +17,13 @@ from farebox.sandbox.app import Options, running
 from farebox.sandbox.keys import kept_or_made
 
 _CHARGE: Any = {
-    "amount": 4299, "currency": "usd", "payment_method": "pm_card_visa", "confirm": True,
-    "allowed_payment_method_types": ["card"], "metadata": {"invoice": "inv_1"},
-}  # fmt: skip
+    "amount": 4299,
+    "currency": "usd",
+    "payment_method": "pm_card_visa",
+    "confirm": True,
+    "allowed_payment_method_types": ["card"],
+    "metadata": {"invoice": "inv_1"},
+}
 
 
 async def test_an_error_after_the_charge_leaves_the_charge(client: StripeClient, control: Any) -> None:
@@ -37,7 +41,9 @@ async def test_a_lost_answer_is_given_again(client: StripeClient, control: Any) 
     await control("faults", kind="lost_answer", path="/v1/payment_intents")
     with pytest.raises(stripe.APIConnectionError):
         await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})
-    assert (await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})).status == "succeeded"
+    assert (
+        await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})
+    ).status == "succeeded"
     assert len((await client.v1.charges.list_async()).data) == 1
 
 
@@ -47,7 +53,9 @@ async def test_a_fault_before_the_work_charges_nothing(client: StripeClient, con
     await control("faults", kind=kind, path="/v1/payment_intents")
     with pytest.raises(stripe.StripeError):
         await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})
-    assert (await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})).status == "succeeded"
+    assert (
+        await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})
+    ).status == "succeeded"
     assert len((await client.v1.charges.list_async()).data) == 1
 
 
@@ -57,14 +65,19 @@ async def _client(key: str, url: str) -> AsyncIterator[tuple[StripeClient, aioht
     async with aiohttp.ClientSession() as session, aiohttp.ClientSession(url, headers=headers) as http:
         yield (
             StripeClient(
-                key, base_addresses={"api": url}, http_client=AIOHTTPClient(session=session), max_network_retries=0
+                key,
+                base_addresses={"api": url},
+                http_client=AIOHTTPClient(session=session),
+                max_network_retries=0,
             ),
             http,
-        )  # fmt: skip
+        )
 
 
 @pytest.mark.parametrize(("kind", "charges"), [("crash_after", 1), ("crash_before", 0)])
-async def test_a_kill_between_charge_and_answer_loses_no_charge(tmp_path: Path, kind: str, charges: int) -> None:
+async def test_a_kill_between_charge_and_answer_loses_no_charge(
+    tmp_path: Path, kind: str, charges: int
+) -> None:
     """SIGKILL after the charge: it is there at the next start, under its idempotency key and with its webhook."""
     command = [sys.executable, "-m", "farebox_cli", "sandbox", "payments", "--port=0", f"--folder={tmp_path}"]
     command.append("--stripe-webhook-url=http://127.0.0.1:9/nobody")
@@ -80,8 +93,12 @@ async def test_a_kill_between_charge_and_answer_loses_no_charge(tmp_path: Path, 
     assert await process.wait() == -signal.SIGKILL
     async with running(Options(tmp_path)) as again, _client(key, again.url) as (client, http):
         assert len((await client.v1.charges.list_async()).data) == charges
-        assert len(again.world.store.rows("SELECT * FROM deliveries WHERE type = 'charge.succeeded'")) == charges
-        assert (await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})).status == "succeeded"
+        assert (
+            len(again.world.store.rows("SELECT * FROM deliveries WHERE type = 'charge.succeeded'")) == charges
+        )
+        assert (
+            await client.v1.payment_intents.create_async(_CHARGE, {"idempotency_key": "k"})
+        ).status == "succeeded"
         assert len((await client.v1.charges.list_async()).data) == 1
 
 
@@ -113,7 +130,9 @@ async def test_the_same_seed_gives_the_same_ids(tmp_path: Path) -> None:
         ("disputes", {"charge": "ch_none"}),
     ],
 )
-async def test_a_wrong_order_is_refused(http: aiohttp.ClientSession, path: str, given: dict[str, Any]) -> None:
+async def test_a_wrong_order_is_refused(
+    http: aiohttp.ClientSession, path: str, given: dict[str, Any]
+) -> None:
     """400 with a text; the sandbox goes on unchanged."""
     async with http.post(f"/sandbox/{path}", json=given) as answer:
         assert answer.status == 400

@@ -24,11 +24,18 @@ async def _ask(session: aiohttp.ClientSession, method: str, path: str, **given: 
         return answer.status, await answer.json()
 
 
-async def _paid(session: aiohttp.ClientSession, reference: str, card: str = "4084084084084081") -> dict[str, Any]:
+async def _paid(
+    session: aiohttp.ClientSession, reference: str, card: str = "4084084084084081"
+) -> dict[str, Any]:
     _, made = await _ask(
-        session, "POST", "/transaction/initialize", email="ada@example.com", amount=500000, reference=reference,
+        session,
+        "POST",
+        "/transaction/initialize",
+        email="ada@example.com",
+        amount=500000,
+        reference=reference,
         callback_url="https://seller.example/back",
-    )  # fmt: skip
+    )
     form = {"number": card, "expiry": "12/40", "cvv": "408"}
     async with session.post(made["data"]["authorization_url"], data=form, allow_redirects=False):
         pass
@@ -41,9 +48,11 @@ async def test_a_card_that_paid_can_be_charged_again(paystack: aiohttp.ClientSes
     first = await _paid(paystack, "r-1")
     assert (first["status"], first["amount"], first["currency"]) == ("success", 500000, "NGN")
     again = {
-        "email": "ada@example.com", "amount": "700000", "reference": "r-2",
+        "email": "ada@example.com",
+        "amount": "700000",
+        "reference": "r-2",
         "authorization_code": first["authorization"]["authorization_code"],
-    }  # fmt: skip
+    }
     status, second = await _ask(paystack, "POST", "/transaction/charge_authorization", **again)
     assert (status, second["data"]["status"]) == (200, "success")
     status, third = await _ask(paystack, "POST", "/transaction/charge_authorization", **again)
@@ -57,9 +66,13 @@ async def test_declines_keep_their_reason(paystack: aiohttp.ClientSession) -> No
     assert (await _paid(paystack, "r-1", "4084080000005408"))["status"] == "failed"
     good = await _paid(paystack, "r-2", "4084080000670037")
     _, later = await _ask(
-        paystack, "POST", "/transaction/charge_authorization", email="ada@example.com", amount=500000,
+        paystack,
+        "POST",
+        "/transaction/charge_authorization",
+        email="ada@example.com",
+        amount=500000,
         authorization_code=good["authorization"]["authorization_code"],
-    )  # fmt: skip
+    )
     assert (later["data"]["status"], later["data"]["gateway_response"]) == ("failed", "Insufficient Funds")
 
 
@@ -76,21 +89,39 @@ async def test_refunds_never_exceed(paystack: aiohttp.ClientSession) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "given", "status", "code"),
     [
-        ("POST", "/transaction/initialize", {"email": "a@b.co", "amount": 5000, "x": 1}, 400, "unknown_parameter"),
+        (
+            "POST",
+            "/transaction/initialize",
+            {"email": "a@b.co", "amount": 5000, "x": 1},
+            400,
+            "unknown_parameter",
+        ),
         ("POST", "/transaction/charge_authorization", {"x": 1}, 400, "unknown_parameter"),
         ("POST", "/refund", {"x": 1}, 400, "unknown_parameter"),
         ("GET", "/transaction", {"x": "1"}, 400, "unknown_parameter"),
         ("GET", "/refund", {"x": "1"}, 400, "unknown_parameter"),
         ("GET", "/transaction/verify/r", {"x": "1"}, 400, "unknown_parameter"),
         ("POST", "/transaction/initialize", {"amount": 5000}, 400, "missing_params"),
-        ("POST", "/transaction/initialize", {"email": "nobody", "amount": 5000}, 400, "invalid_email_address"),
+        (
+            "POST",
+            "/transaction/initialize",
+            {"email": "nobody", "amount": 5000},
+            400,
+            "invalid_email_address",
+        ),
         ("POST", "/transaction/initialize", {"email": "a@b.co", "amount": "50.5"}, 400, "invalid_amount"),
         ("POST", "/transaction/initialize", {"email": "a@b.co", "amount": 4999}, 400, "invalid_amount"),
         ("POST", "/transaction/initialize", {"email": "a@b.co", "amount": True}, 400, "invalid_amount"),
-        ("POST", "/transaction/initialize", {"email": "a@b.co", "amount": 5000, "currency": "EUR"}, 400, "unsupported_currency"),
+        (
+            "POST",
+            "/transaction/initialize",
+            {"email": "a@b.co", "amount": 5000, "currency": "EUR"},
+            400,
+            "unsupported_currency",
+        ),
         ("GET", "/transaction/verify/none", {}, 404, "transaction_not_found"),
     ],
-)  # fmt: skip
+)
 async def test_refusals_have_paystacks_shape(
     paystack: aiohttp.ClientSession, method: str, path: str, given: dict[str, Any], status: int, code: str
 ) -> None:

@@ -15,10 +15,16 @@ async def _charge(client: StripeClient, card: str, amount: int = 4299) -> stripe
     customer, method = await _customer(client, card)
     return await client.v1.payment_intents.create_async(
         {
-            "amount": amount, "currency": "usd", "customer": customer, "payment_method": method, "confirm": True,
-            "off_session": True, "allowed_payment_method_types": ["card"], "expand": ["latest_charge.balance_transaction"],
+            "amount": amount,
+            "currency": "usd",
+            "customer": customer,
+            "payment_method": method,
+            "confirm": True,
+            "off_session": True,
+            "allowed_payment_method_types": ["card"],
+            "expand": ["latest_charge.balance_transaction"],
         }
-    )  # fmt: skip
+    )
 
 
 async def test_a_good_card_is_charged_off_session(client: StripeClient) -> None:

@@ -19,8 +19,8 @@ def _named(endpoint: Endpoint) -> str:
 
 
 async def _ask(http: aiohttp.ClientSession, method: str, path: str, **given: str) -> tuple[int, Any]:
-    key, options = ("data" if method == "POST" else "params"), {"headers": {}}
-    async with http.request(method, path.replace("{id}", "x_1"), **{key: given}, **options) as answer:
+    how: Any = {"data" if method == "POST" else "params": given}
+    async with http.request(method, path.replace("{id}", "x_1"), **how) as answer:
         return answer.status, await answer.json()
 
 
@@ -30,7 +30,11 @@ async def test_every_endpoint_refuses_an_unknown_parameter(
 ) -> None:
     """400 parameter_unknown that names it, before anything else is looked at."""
     status, body = await _ask(http, endpoint.method, endpoint.path, no_such_thing="1")
-    assert (status, body["error"]["code"], body["error"]["param"]) == (400, "parameter_unknown", "no_such_thing")
+    assert (status, body["error"]["code"], body["error"]["param"]) == (
+        400,
+        "parameter_unknown",
+        "no_such_thing",
+    )
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=_named)
@@ -41,7 +45,9 @@ def test_what_is_honoured_exists_at_stripe(endpoint: Endpoint) -> None:
 
 async def test_a_parameter_that_is_not_simulated_is_said_so(http: aiohttp.ClientSession) -> None:
     """A parameter of Stripe's that the sandbox would ignore is refused, and nothing is made."""
-    status, body = await _ask(http, "POST", "/v1/payment_intents", amount="100", currency="usd", transfer_group="g")
+    status, body = await _ask(
+        http, "POST", "/v1/payment_intents", amount="100", currency="usd", transfer_group="g"
+    )
     assert (status, body["error"]["code"]) == (400, "sandbox_not_simulated")
     _, listed = await _ask(http, "GET", "/v1/payment_intents")
     assert listed["data"] == []
@@ -64,10 +70,14 @@ async def test_a_parameter_that_is_not_simulated_is_said_so(http: aiohttp.Client
         ({"amount": "100", "currency": "usd", "capture_method": "soon"}, "capture_method", None),
         ({"amount": "100", "currency": "usd", "customer": "cus_none"}, "customer", "resource_missing"),
         ({"amount": "100", "currency": "usd", "metadata": "text"}, "metadata", None),
-        ({"amount": "100", "currency": "usd", "amount_details[nonsense]": "1"}, "amount_details[nonsense]", "parameter_unknown"),
+        (
+            {"amount": "100", "currency": "usd", "amount_details[nonsense]": "1"},
+            "amount_details[nonsense]",
+            "parameter_unknown",
+        ),
         ({"amount": "100", "currency": "usd", "expand[]": "nonsense"}, "expand", None),
     ],
-)  # fmt: skip
+)
 async def test_a_wrong_value_is_named(
     http: aiohttp.ClientSession, given: dict[str, str], param: str, code: str | None
 ) -> None:
@@ -85,9 +95,10 @@ async def test_a_wrong_value_is_named(
 async def test_keys_are_checked(sandbox: Sandbox, authorization: str, status: int, code: str | None) -> None:
     """No key, a wrong key and the publishable key are each refused; no key is shown back whole."""
     given = authorization.replace("pk", sandbox.keys.stripe_publishable_key)
-    async with aiohttp.ClientSession() as session, session.get(
-        f"{sandbox.url}/v1/customers", headers={"Authorization": given}
-    ) as answer:  # fmt: skip
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{sandbox.url}/v1/customers", headers={"Authorization": given}) as answer,
+    ):
         body = await answer.json()
     assert (answer.status, body["error"].get("code")) == (status, code)
 
@@ -116,7 +127,9 @@ async def test_a_key_in_flight_is_a_conflict(http: aiohttp.ClientSession, contro
     await control("faults", kind="slow", path="/v1/customers", seconds=0.5)
 
     async def ask() -> int:
-        async with http.post("/v1/customers", data={"name": "A"}, headers={"Idempotency-Key": "k2"}) as answer:
+        async with http.post(
+            "/v1/customers", data={"name": "A"}, headers={"Idempotency-Key": "k2"}
+        ) as answer:
             return answer.status
 
     assert sorted(await asyncio.gather(ask(), ask())) == [200, 409]

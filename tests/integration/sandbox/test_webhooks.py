@@ -21,13 +21,17 @@ async def test_the_sdk_accepts_the_signature(sandbox: Sandbox, client: StripeCli
     """The raw body and its header satisfy Stripe's own check; with another secret they do not."""
     customer = await client.v1.customers.create_async({"name": "Anna"})
     body, headers = await receiver.next()
-    event = stripe.Webhook.construct_event(body, headers["Stripe-Signature"], sandbox.keys.stripe_webhook_secret)
+    event = stripe.Webhook.construct_event(
+        body, headers["Stripe-Signature"], sandbox.keys.stripe_webhook_secret
+    )
     assert (event.type, event.data.object["id"]) == ("customer.created", customer.id)
     with pytest.raises(stripe.SignatureVerificationError):
         stripe.Webhook.construct_event(body, headers["Stripe-Signature"], "whsec_other")
 
 
-async def test_it_is_sent_until_it_is_taken(client: StripeClient, receiver: Any, http: aiohttp.ClientSession) -> None:
+async def test_it_is_sent_until_it_is_taken(
+    client: StripeClient, receiver: Any, http: aiohttp.ClientSession
+) -> None:
     """An endpoint that refuses twice gets the same event a third time."""
     receiver.answers = [500, 302]
     await client.v1.customers.create_async({"name": "Anna"})
@@ -46,10 +50,14 @@ async def test_forged_and_old_ones_on_demand(
         await control("deliveries/send", event=event["id"], signature=kind)
         body, headers = await receiver.next()
         with pytest.raises(stripe.SignatureVerificationError):
-            stripe.Webhook.construct_event(body, headers["Stripe-Signature"], sandbox.keys.stripe_webhook_secret)
+            stripe.Webhook.construct_event(
+                body, headers["Stripe-Signature"], sandbox.keys.stripe_webhook_secret
+            )
 
 
-async def test_reordered_doubled_and_lost_on_demand(client: StripeClient, receiver: Any, control: Any) -> None:
+async def test_reordered_doubled_and_lost_on_demand(
+    client: StripeClient, receiver: Any, control: Any
+) -> None:
     """Held events come in the order that was asked for, as often as was asked for; lost ones never."""
     await control("deliveries/lose", type="customer.created", times=1)
     await control("settings", webhooks_held=True)

@@ -12,8 +12,8 @@ from aiohttp import web
 from farebox.sandbox.faults import Fault, crash, cut, take
 from farebox.sandbox.paystack import rules, transactions
 from farebox.sandbox.paystack.rules import PaystackRefusal
-from farebox.sandbox.stripe.pages import amount_text, page
 from farebox.sandbox.store import Obj
+from farebox.sandbox.stripe.pages import amount_text, page
 from farebox.sandbox.world import World
 
 _BROKEN: Final = {"status": False, "message": "An error occurred", "type": "api_error", "code": "unknown"}
@@ -166,14 +166,18 @@ class PaystackServer:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         if not given:
             raise PaystackRefusal(
-                401, "No Authorization Header was found", code="missing_Authorization_header",
+                401,
+                "No Authorization Header was found",
+                code="missing_Authorization_header",
                 step="Ensure that you provide the correct authorization key for the request",
-            )  # fmt: skip
+            )
         if not hmac.compare_digest(given.encode(), self._world.keys.paystack_secret_key.encode()):
             raise PaystackRefusal(
-                401, "Invalid key", code="invalid_Key",
+                401,
+                "Invalid key",
+                code="invalid_Key",
                 step="Ensure that you provide the correct authorization key for the request",
-            )  # fmt: skip
+            )
 
     def _opened(self, request: web.Request) -> Obj:
         body = transactions.by_access_code(self._world, request.match_info["code"])
@@ -205,9 +209,12 @@ class PaystackServer:
 
     def _page(self, body: Obj, problem: str) -> web.Response:
         return page(
-            "paystack.html", amount=amount_text(body["amount"], body["currency"]), email=body["email"], problem=problem,
+            "paystack.html",
+            amount=amount_text(body["amount"], body["currency"]),
+            email=body["email"],
+            problem=problem,
             hidden="" if problem else "hidden",
-        )  # fmt: skip
+        )
 
 
 def _back(body: Obj) -> web.Response | None:

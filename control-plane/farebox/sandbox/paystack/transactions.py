@@ -37,17 +37,30 @@ def _new(world: World, given: Obj, *, channel: str | None) -> Obj:
     store, name = world.store, rules.reference(given, f"T{world.store.new_text(14)}")
     if store.get(KIND, name) is not None:
         raise PaystackRefusal(
-            400, "Duplicate Transaction Reference", code="duplicate_reference",
+            400,
+            "Duplicate Transaction Reference",
+            code="duplicate_reference",
             step="Ensure that you're passing a unique reference",
-        )  # fmt: skip
+        )
     number = store.count_up("paystack_transactions")
     return {
-        "id": name, "number": 4_000_000_000 + number, "created": world.now(), "status": "abandoned", "reference": name,
-        "amount": rules.amount(given, currency), "currency": currency, "email": rules.email(given), "paid": None,
-        "gateway_response": "The transaction was not completed", "channel": channel, "authorization": {},
-        "metadata": rules.metadata(given), "callback_url": given.get("callback_url") or None, "refunded": 0,
+        "id": name,
+        "number": 4_000_000_000 + number,
+        "created": world.now(),
+        "status": "abandoned",
+        "reference": name,
+        "amount": rules.amount(given, currency),
+        "currency": currency,
+        "email": rules.email(given),
+        "paid": None,
+        "gateway_response": "The transaction was not completed",
+        "channel": channel,
+        "authorization": {},
+        "metadata": rules.metadata(given),
+        "callback_url": given.get("callback_url") or None,
+        "refunded": 0,
         "_access_code": store.new_text(15).lower(),
-    }  # fmt: skip
+    }
 
 
 def by_access_code(world: World, code: str) -> Obj | None:
@@ -60,11 +73,20 @@ def pay(world: World, body: Obj, card: PaystackCard, *, expires: tuple[int, int]
     if body["status"] == "success":
         return body
     authorization = {
-        "authorization_code": f"AUTH_{world.store.new_text(10).lower()}", "bin": card.number[:6], "reusable": True,
-        "last4": card.number[-4:], "exp_month": f"{expires[0]:02}", "exp_year": str(expires[1]), "channel": "card",
-        "card_type": card.brand, "bank": card.bank, "country_code": "NG", "brand": card.brand, "account_name": None,
+        "authorization_code": f"AUTH_{world.store.new_text(10).lower()}",
+        "bin": card.number[:6],
+        "reusable": True,
+        "last4": card.number[-4:],
+        "exp_month": f"{expires[0]:02}",
+        "exp_year": str(expires[1]),
+        "channel": "card",
+        "card_type": card.brand,
+        "bank": card.bank,
+        "country_code": "NG",
+        "brand": card.brand,
+        "account_name": None,
         "signature": f"SIG_{card.number[-4:]}{world.store.note('seed')[:14]}",
-    }  # fmt: skip
+    }
     kept = {
         **authorization,
         "id": authorization["authorization_code"],
@@ -112,19 +134,44 @@ def shown(body: Obj) -> Obj:
     """A transaction as `verify` and the list show it."""
     paid = stamp(body["paid"]) if body["paid"] is not None else None
     return {
-        "id": body["number"], "domain": "test", "status": "reversed" if _gone(body) else body["status"],
-        "reference": body["reference"], "receipt_number": None, "amount": body["amount"], "message": None,
-        "gateway_response": body["gateway_response"], "paid_at": paid, "paidAt": paid,
-        "created_at": stamp(body["created"]), "createdAt": stamp(body["created"]), "channel": body["channel"] or "card",
-        "currency": body["currency"], "ip_address": None, "metadata": body["metadata"], "log": None,
-        "fees": _fee(body) if body["paid"] is not None else None, "fees_split": None,
-        "authorization": body["authorization"], "requested_amount": body["amount"],
+        "id": body["number"],
+        "domain": "test",
+        "status": "reversed" if _gone(body) else body["status"],
+        "reference": body["reference"],
+        "receipt_number": None,
+        "amount": body["amount"],
+        "message": None,
+        "gateway_response": body["gateway_response"],
+        "paid_at": paid,
+        "paidAt": paid,
+        "created_at": stamp(body["created"]),
+        "createdAt": stamp(body["created"]),
+        "channel": body["channel"] or "card",
+        "currency": body["currency"],
+        "ip_address": None,
+        "metadata": body["metadata"],
+        "log": None,
+        "fees": _fee(body) if body["paid"] is not None else None,
+        "fees_split": None,
+        "authorization": body["authorization"],
+        "requested_amount": body["amount"],
         "customer": {
-            "id": body["number"], "first_name": None, "last_name": None, "email": body["email"], "phone": None,
-            "customer_code": f"CUS_{body['number']}", "metadata": None, "risk_action": "default",
+            "id": body["number"],
+            "first_name": None,
+            "last_name": None,
+            "email": body["email"],
+            "phone": None,
+            "customer_code": f"CUS_{body['number']}",
+            "metadata": None,
+            "risk_action": "default",
         },
-        "plan": None, "split": {}, "order_id": None, "subaccount": {}, "pos_transaction_data": None, "source": None,
-    }  # fmt: skip
+        "plan": None,
+        "split": {},
+        "order_id": None,
+        "subaccount": {},
+        "pos_transaction_data": None,
+        "source": None,
+    }
 
 
 def _gone(body: Obj) -> bool:
@@ -142,9 +189,11 @@ def found(world: World, name: str) -> Obj:
         body = next((one for one in world.store.newest_first(KIND) if one["number"] == int(name)), None)
     if body is None:
         raise PaystackRefusal(
-            404, "Transaction reference not found.", code="transaction_not_found",
+            404,
+            "Transaction reference not found.",
+            code="transaction_not_found",
             step="Ensure that you're passing a valid transaction reference",
-        )  # fmt: skip
+        )
     return body
 
 
@@ -171,10 +220,15 @@ def refund(world: World, given: Obj) -> Obj:
     world.store.put(KIND, body)
     number = world.store.count_up("paystack_refunds")
     made = {
-        "id": str(10_000_000 + number), "created": world.now(), "reference": body["reference"], "amount": amount,
-        "currency": body["currency"], "transaction": body["number"], "customer_note": given.get("customer_note"),
+        "id": str(10_000_000 + number),
+        "created": world.now(),
+        "reference": body["reference"],
+        "amount": amount,
+        "currency": body["currency"],
+        "transaction": body["number"],
+        "customer_note": given.get("customer_note"),
         "merchant_note": given.get("merchant_note"),
-    }  # fmt: skip
+    }
     world.store.put(REFUND_KIND, made)
     done = {
         **shown_refund(made),
@@ -188,13 +242,26 @@ def refund(world: World, given: Obj) -> Obj:
 def shown_refund(made: Obj) -> Obj:
     """A refund as the list shows it."""
     return {
-        "id": int(made["id"]), "integration": 100_000, "domain": "test", "transaction": made["transaction"], "dispute":
-        None, "amount": made["amount"], "deducted_amount": made["amount"], "currency": made["currency"], "channel":
-        "card", "fully_deducted": True, "refunded_by": "sandbox@farebox.invalid", "refunded_at": stamp(made["created"]),
-        "expected_at": stamp(made["created"]), "settlement": None, "customer_note": made["customer_note"],
-        "merchant_note": made["merchant_note"], "createdAt": stamp(made["created"]),
-        "updatedAt": stamp(made["created"]), "status": "processed",
-    }  # fmt: skip
+        "id": int(made["id"]),
+        "integration": 100_000,
+        "domain": "test",
+        "transaction": made["transaction"],
+        "dispute": None,
+        "amount": made["amount"],
+        "deducted_amount": made["amount"],
+        "currency": made["currency"],
+        "channel": "card",
+        "fully_deducted": True,
+        "refunded_by": "sandbox@farebox.invalid",
+        "refunded_at": stamp(made["created"]),
+        "expected_at": stamp(made["created"]),
+        "settlement": None,
+        "customer_note": made["customer_note"],
+        "merchant_note": made["merchant_note"],
+        "createdAt": stamp(made["created"]),
+        "updatedAt": stamp(made["created"]),
+        "status": "processed",
+    }
 
 
 def page(bodies: Iterator[Obj], given: Obj) -> tuple[list[Obj], Obj]:

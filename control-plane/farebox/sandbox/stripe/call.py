@@ -7,20 +7,37 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from farebox.sandbox.stripe.errors import Refusal, invalid, no_such
 from farebox.sandbox.store import Obj
+from farebox.sandbox.stripe.errors import Refusal, invalid, no_such
 from farebox.sandbox.world import World
 
 KINDS: Final[Mapping[str, str]] = {
-    "cus": "customer", "pm": "payment_method", "seti": "setup_intent", "pi": "payment_intent", "ch": "charge",
-    "re": "refund", "du": "dispute", "prod": "product", "price": "price", "sub": "subscription",
-    "in": "invoice", "ii": "invoiceitem", "cs": "checkout.session", "txn": "balance_transaction",
-    "evt": "event", "we": "webhook_endpoint", "si": "subscription_item", "inpay": "invoice_payment",
-}  # fmt: skip
+    "cus": "customer",
+    "pm": "payment_method",
+    "seti": "setup_intent",
+    "pi": "payment_intent",
+    "ch": "charge",
+    "re": "refund",
+    "du": "dispute",
+    "prod": "product",
+    "price": "price",
+    "sub": "subscription",
+    "in": "invoice",
+    "ii": "invoiceitem",
+    "cs": "checkout.session",
+    "txn": "balance_transaction",
+    "evt": "event",
+    "we": "webhook_endpoint",
+    "si": "subscription_item",
+    "inpay": "invoice_payment",
+}
 SPOKEN: Final[Mapping[str, str]] = {
-    "payment_method": "PaymentMethod", "setup_intent": "setupintent", "balance_transaction": "balance transaction",
-    "checkout.session": "checkout.session", "webhook_endpoint": "webhook endpoint",
-}  # fmt: skip
+    "payment_method": "PaymentMethod",
+    "setup_intent": "setupintent",
+    "balance_transaction": "balance transaction",
+    "checkout.session": "checkout.session",
+    "webhook_endpoint": "webhook endpoint",
+}
 MAX_LIMIT: Final = 100
 
 
@@ -116,8 +133,10 @@ def _is_past(call: Call, kind: str, object_id: str, bound: str) -> bool:
     rows = call.world.store.rows(
         "SELECT (SELECT seq FROM objects WHERE kind = ?1 AND id = ?2)"
         " > (SELECT seq FROM objects WHERE kind = ?1 AND id = ?3) AS past",
-        kind, object_id, bound,
-    )  # fmt: skip
+        kind,
+        object_id,
+        bound,
+    )
     return bool(rows[0]["past"])
 
 
@@ -178,8 +197,9 @@ class Endpoint:
                 raise Refusal(
                     400,
                     f"The sandbox does not simulate the parameter {name} of {self.method} {self.path}.",
-                    code="sandbox_not_simulated", param=name,
-                )  # fmt: skip
+                    code="sandbox_not_simulated",
+                    param=name,
+                )
 
 
 def names(text: str) -> frozenset[str]:

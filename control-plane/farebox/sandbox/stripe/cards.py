@@ -40,9 +40,14 @@ class Card:
 
 def _declined(name: str, number: str, reason: str, message: str = "Your card was declined.") -> Card:
     return Card(
-        name, number, declines="card_declined", decline_code=reason, message=message, attaches=False,
+        name,
+        number,
+        declines="card_declined",
+        decline_code=reason,
+        message=message,
+        attaches=False,
         aliases=(f"visa_{name}",),
-    )  # fmt: skip
+    )
 
 
 CARDS: Final = (
@@ -54,41 +59,69 @@ CARDS: Final = (
     Card("de", "4000002760000016", country="DE"),
     _declined("chargeDeclined", "4000000000000002", "generic_decline"),
     _declined(
-        "chargeDeclinedInsufficientFunds", "4000000000009995", "insufficient_funds",
+        "chargeDeclinedInsufficientFunds",
+        "4000000000009995",
+        "insufficient_funds",
         "Your card has insufficient funds.",
     ),
     _declined("chargeDeclinedLostCard", "4000000000009987", "lost_card"),
     _declined("chargeDeclinedStolenCard", "4000000000009979", "stolen_card"),
     _declined("chargeDeclinedFraudulent", "4100000000000019", "fraudulent"),
     Card(
-        "chargeDeclinedExpiredCard", "4000000000000069", declines="expired_card",
-        decline_code="expired_card", message="Your card has expired.", attaches=False,
+        "chargeDeclinedExpiredCard",
+        "4000000000000069",
+        declines="expired_card",
+        decline_code="expired_card",
+        message="Your card has expired.",
+        attaches=False,
         aliases=("visa_chargeDeclinedExpiredCard",),
     ),
     Card(
-        "chargeDeclinedIncorrectCvc", "4000000000000127", declines="incorrect_cvc",
-        decline_code="incorrect_cvc", message="Your card's security code is incorrect.", attaches=False,
-        cvc_check="fail", aliases=("visa_chargeDeclinedIncorrectCvc",),
+        "chargeDeclinedIncorrectCvc",
+        "4000000000000127",
+        declines="incorrect_cvc",
+        decline_code="incorrect_cvc",
+        message="Your card's security code is incorrect.",
+        attaches=False,
+        cvc_check="fail",
+        aliases=("visa_chargeDeclinedIncorrectCvc",),
     ),
     Card(
-        "chargeDeclinedProcessingError", "4000000000000119", declines="processing_error",
-        decline_code="processing_error", attaches=False,
+        "chargeDeclinedProcessingError",
+        "4000000000000119",
+        declines="processing_error",
+        decline_code="processing_error",
+        attaches=False,
         message="An error occurred while processing your card. Try again in a little bit.",
         aliases=("visa_chargeDeclinedProcessingError",),
     ),
     Card(
-        "chargeCustomerFail", "4000000000000341", declines="card_declined", decline_code="generic_decline",
-        message="Your card was declined.", aliases=("visa_chargeCustomerFail",),
+        "chargeCustomerFail",
+        "4000000000000341",
+        declines="card_declined",
+        decline_code="generic_decline",
+        message="Your card was declined.",
+        aliases=("visa_chargeCustomerFail",),
     ),
-    Card("threeDSecureRequired", "4000000000003220", authentication="always", aliases=("threeDSecure2Required",)),
+    Card(
+        "threeDSecureRequired",
+        "4000000000003220",
+        authentication="always",
+        aliases=("threeDSecure2Required",),
+    ),
     Card("authenticationRequired", "4000002760003184", authentication="always"),
     Card(
-        "authenticationRequiredOnSetup", "4000002500003155", authentication="set_up",
+        "authenticationRequiredOnSetup",
+        "4000002500003155",
+        authentication="set_up",
         aliases=("authenticationRequiredSetupForOffSession",),
     ),
     Card(
-        "authenticationRequiredChargeDeclinedInsufficientFunds", "4000008260003178", authentication="always",
-        declines="card_declined", decline_code="insufficient_funds",
+        "authenticationRequiredChargeDeclinedInsufficientFunds",
+        "4000008260003178",
+        authentication="always",
+        declines="card_declined",
+        decline_code="insufficient_funds",
         message="Your card has insufficient funds.",
     ),
     Card("avsZipFail", "4000000000000036", postal_code_check="fail"),
@@ -96,7 +129,7 @@ CARDS: Final = (
     Card("createDispute", "4000000000000259", disputed="fraudulent"),
     Card("createDisputeProductNotReceived", "4000000000002685", disputed="product_not_received"),
     Card("refundFail", "4000000000005126", refund_fails=True),
-)  # fmt: skip
+)
 
 _BY_NUMBER: Final = {card.number: card for card in CARDS}
 _BY_NAME: Final = {name: card for card in CARDS for name in (card.name, *card.aliases)}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe import (
     charges,
     checkout,
@@ -19,13 +20,21 @@ from farebox.sandbox.stripe import (
 )
 from farebox.sandbox.stripe.call import Call, Endpoint
 from farebox.sandbox.stripe.expanding import Virtual
-from farebox.sandbox.store import Obj
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
-    *customers.ENDPOINTS, *payment_methods.ENDPOINTS, *setup_intents.ENDPOINTS, *payment_intents.ENDPOINTS,
-    *charges.ENDPOINTS, *refunds.ENDPOINTS, *disputes.ENDPOINTS, *webhooks.ENDPOINTS, *products.ENDPOINTS,
-    *checkout.ENDPOINTS, *invoices.ENDPOINTS, *subscriptions.ENDPOINTS,
-)  # fmt: skip
+    *customers.ENDPOINTS,
+    *payment_methods.ENDPOINTS,
+    *setup_intents.ENDPOINTS,
+    *payment_intents.ENDPOINTS,
+    *charges.ENDPOINTS,
+    *refunds.ENDPOINTS,
+    *disputes.ENDPOINTS,
+    *webhooks.ENDPOINTS,
+    *products.ENDPOINTS,
+    *checkout.ENDPOINTS,
+    *invoices.ENDPOINTS,
+    *subscriptions.ENDPOINTS,
+)
 
 
 def _refunds(call: Call, charge: Obj) -> Obj:

@@ -46,23 +46,60 @@ def create(call: Call) -> Obj:
             "The `expires_at` timestamp must be between 30 minutes and 24 hours from now.", "expires_at"
         )
     body = call.start(
-        "cs", adaptive_pricing=None, after_expiration=None, allow_promotion_codes=None, amount_subtotal=total,
-        amount_total=total, automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None},
-        billing_address_collection=given.get("billing_address_collection"), cancel_url=given.get("cancel_url"),
-        client_reference_id=given.get("client_reference_id"), client_secret=None, consent=None,
-        consent_collection=None, currency=code, currency_conversion=None, custom_fields=[], custom_text={
-            "after_submit": None, "shipping_address": None, "submit": None, "terms_of_service_acceptance": None,
+        "cs",
+        adaptive_pricing=None,
+        after_expiration=None,
+        allow_promotion_codes=None,
+        amount_subtotal=total,
+        amount_total=total,
+        automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None},
+        billing_address_collection=given.get("billing_address_collection"),
+        cancel_url=given.get("cancel_url"),
+        client_reference_id=given.get("client_reference_id"),
+        client_secret=None,
+        consent=None,
+        consent_collection=None,
+        currency=code,
+        currency_conversion=None,
+        custom_fields=[],
+        custom_text={
+            "after_submit": None,
+            "shipping_address": None,
+            "submit": None,
+            "terms_of_service_acceptance": None,
         },
-        customer=given.get("customer"), customer_creation=given.get("customer_creation", "if_required"),
-        customer_details=None, customer_email=given.get("customer_email"), discounts=[], expires_at=expires,
-        invoice=None, locale=given.get("locale"), metadata={}, mode=mode, payment_intent=None, payment_link=None,
-        payment_method_collection="always", payment_method_types=["card"], recovered_from=None, setup_intent=None,
-        payment_status="no_payment_required" if mode == "setup" else "unpaid", shipping_address_collection=None,
-        shipping_cost=None, shipping_options=[], status="open", submit_type=None, subscription=None,
-        success_url=given["success_url"], ui_mode="hosted_page", _items=items, _error="",
-        total_details={"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0} if mode == "payment" else None,
+        customer=given.get("customer"),
+        customer_creation=given.get("customer_creation", "if_required"),
+        customer_details=None,
+        customer_email=given.get("customer_email"),
+        discounts=[],
+        expires_at=expires,
+        invoice=None,
+        locale=given.get("locale"),
+        metadata={},
+        mode=mode,
+        payment_intent=None,
+        payment_link=None,
+        payment_method_collection="always",
+        payment_method_types=["card"],
+        recovered_from=None,
+        setup_intent=None,
+        payment_status="no_payment_required" if mode == "setup" else "unpaid",
+        shipping_address_collection=None,
+        shipping_cost=None,
+        shipping_options=[],
+        status="open",
+        submit_type=None,
+        subscription=None,
+        success_url=given["success_url"],
+        ui_mode="hosted_page",
+        _items=items,
+        _error="",
+        total_details={"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0}
+        if mode == "payment"
+        else None,
         _intent=given.get("payment_intent_data" if mode == "payment" else "setup_intent_data", {}),
-    )  # fmt: skip
+    )
     body["id"] = f"cs_test_{call.world.store.new_text(40)}"
     body["url"] = f"{call.world.base_url}/checkout/{body['id']}"
     if unknown := body["_intent"].keys() - _INTENT_DATA:
@@ -90,11 +127,18 @@ def _items(call: Call, mode: str) -> tuple[list[Obj], int | None, str | None]:
         total = amount * item["quantity"]
         items.append(
             {
-                "id": call.new_id("li"), "object": "item", "amount_discount": 0, "amount_subtotal": total,
-                "amount_tax": 0, "amount_total": total, "currency": code, "description": name, "price": price,
+                "id": call.new_id("li"),
+                "object": "item",
+                "amount_discount": 0,
+                "amount_subtotal": total,
+                "amount_tax": 0,
+                "amount_total": total,
+                "currency": code,
+                "description": name,
+                "price": price,
                 "quantity": item["quantity"],
             }
-        )  # fmt: skip
+        )
     if len(codes) > 1:
         raise invalid("All prices of a session must have the same currency.", "line_items")
     total = sum(item["amount_total"] for item in items)
@@ -145,10 +189,18 @@ def pay(call: Call, body: Obj, typed: Obj) -> Obj:
     address = typed["billing_details"].get("address") or {}
     email = typed["billing_details"].get("email") or body["customer_email"]
     body["customer_details"] = {
-        "address": {**dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state")), **address},
-        "business_name": None, "email": email, "individual_name": None, "name": typed["billing_details"].get("name"),
-        "phone": None, "tax_exempt": "none", "tax_ids": [],
-    }  # fmt: skip
+        "address": {
+            **dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state")),
+            **address,
+        },
+        "business_name": None,
+        "email": email,
+        "individual_name": None,
+        "name": typed["billing_details"].get("name"),
+        "phone": None,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }
     call.keep(body)
     back = f"{call.world.base_url}/checkout/{body['id']}/return"
     if body["mode"] == "setup":
@@ -188,9 +240,10 @@ def expire(call: Call) -> Obj:
     body = call.find(KIND, call.named["id"], param="session")
     if body["status"] != "open":
         raise Refusal(
-            400, "Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a "
+            400,
+            'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a '
             f"status of {body['status']}.",
-        )  # fmt: skip
+        )
     return _end(call, body)
 
 
@@ -213,13 +266,22 @@ def line_items(_call: Call, body: Obj) -> Obj:
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/checkout/sessions", SessionCreateParams, create,
+        "POST",
+        "/v1/checkout/sessions",
+        SessionCreateParams,
+        create,
         names(
             "mode line_items success_url cancel_url customer customer_email customer_creation client_reference_id "
             "metadata currency expires_at locale payment_intent_data setup_intent_data billing_address_collection"
         ),
     ),
-    Endpoint("GET", "/v1/checkout/sessions", SessionListParams, listed, LISTING | names("customer payment_intent status")),
+    Endpoint(
+        "GET",
+        "/v1/checkout/sessions",
+        SessionListParams,
+        listed,
+        LISTING | names("customer payment_intent status"),
+    ),
     Endpoint("GET", "/v1/checkout/sessions/{id}", SessionRetrieveParams, retrieve),
     Endpoint("POST", "/v1/checkout/sessions/{id}/expire", SessionExpireParams, expire),
-)  # fmt: skip
+)

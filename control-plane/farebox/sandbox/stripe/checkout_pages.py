@@ -55,14 +55,17 @@ class CheckoutPages:
             return self._page(body, "The expiry date is MM / YY.")
         typed = {
             "card": {
-                "number": str(form.get("number", "")), "cvc": str(form.get("cvc", "")), "exp_month": month[:4],
+                "number": str(form.get("number", "")),
+                "cvc": str(form.get("cvc", "")),
+                "exp_month": month[:4],
                 "exp_year": year[:4],
             },
             "billing_details": {
-                "name": str(form.get("name", "")) or None, "email": str(form.get("email", "")) or None,
+                "name": str(form.get("name", "")) or None,
+                "email": str(form.get("email", "")) or None,
                 "address": {"postal_code": str(form.get("postal_code", "")) or None},
             },
-        }  # fmt: skip
+        }
         try:
             intent: Obj = acting(self._world, lambda call: checkout.pay(call, body, typed))
         except Refusal as refusal:
@@ -91,11 +94,16 @@ class CheckoutPages:
         )
         customer = self._world.store.get("customer", body["customer"] or "") or {}
         return page(
-            "checkout.html", what=what, lines=lines or "for later payments", problem=problem,
-            hidden="" if problem else "hidden", email=body["customer_email"] or customer.get("email") or "",
-            back=body["cancel_url"] or "", no_back="" if body["cancel_url"] else "hidden",
+            "checkout.html",
+            what=what,
+            lines=lines or "for later payments",
+            problem=problem,
+            hidden="" if problem else "hidden",
+            email=body["customer_email"] or customer.get("email") or "",
+            back=body["cancel_url"] or "",
+            no_back="" if body["cancel_url"] else "hidden",
             action=f"/checkout/{body['id']}",
-        )  # fmt: skip
+        )
 
 
 def _away(body: Obj) -> web.Response:

@@ -6,10 +6,10 @@ https://docs.stripe.com/payments/paymentintents/lifecycle
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.errors import Refusal, no_such
 from farebox.sandbox.stripe.payment_methods import card_of, checks, shown_method
-from farebox.sandbox.store import Obj
 
 _NEEDS_RETURN: Final = (
     "This {what} is configured to accept payment methods enabled in your Dashboard. Because some of these payment "
@@ -32,9 +32,10 @@ def payment_method_choice(call: Call) -> Obj:
     elif automatic is not None and not automatic.get("enabled"):
         automatic = None
     return {
-        "allowed_payment_method_types": allowed, "automatic_payment_methods": automatic,
+        "allowed_payment_method_types": allowed,
+        "automatic_payment_methods": automatic,
         "payment_method_types": ["card"],
-    }  # fmt: skip
+    }
 
 
 def check_return_url(intent: Obj, return_url: str | None, what: str) -> None:
@@ -53,9 +54,10 @@ def by_secret(call: Call, intent: Obj, kind: str) -> Obj:
     given = call.params.get("client_secret")
     if given is not None and given != intent["client_secret"]:
         raise Refusal(
-            400, f"The client_secret provided does not match any associated {kind} on this account.",
+            400,
+            f"The client_secret provided does not match any associated {kind} on this account.",
             param="client_secret",
-        )  # fmt: skip
+        )
     if call.publishable and given is None:
         raise no_such(kind, intent["id"], param="intent", status=404)
     return intent
@@ -82,9 +84,13 @@ def verdict(call: Call, method: Obj, *, saving: bool = False) -> Obj | None:
     else:
         return None
     return {
-        "code": code, "decline_code": reason, "message": message, "type": "card_error",
-        "doc_url": f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}", "payment_method": shown_method(method),
-    }  # fmt: skip
+        "code": code,
+        "decline_code": reason,
+        "message": message,
+        "type": "card_error",
+        "doc_url": f"https://stripe.com/docs/error-codes/{code.replace('_', '-')}",
+        "payment_method": shown_method(method),
+    }
 
 
 def refused(error: Obj, name: str, intent: Obj) -> Refusal:
@@ -99,7 +105,9 @@ def return_address(intent: Obj, return_url: str) -> str:
     status = "succeeded" if intent["status"] in {"succeeded", "requires_capture"} else "failed"
     parts = urlsplit(return_url)
     query = [
-        *parse_qsl(parts.query, keep_blank_values=True), (kind, intent["id"]),
-        (f"{kind}_client_secret", intent["client_secret"]), ("redirect_status", status),
-    ]  # fmt: skip
+        *parse_qsl(parts.query, keep_blank_values=True),
+        (kind, intent["id"]),
+        (f"{kind}_client_secret", intent["client_secret"]),
+        ("redirect_status", status),
+    ]
     return urlunsplit(parts._replace(query=urlencode(query)))

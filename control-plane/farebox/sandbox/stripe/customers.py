@@ -11,10 +11,10 @@ from stripe.params import (
     CustomerUpdateParams,
 )
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.errors import no_such
 from farebox.sandbox.stripe.payment_methods import attach, method_named
-from farebox.sandbox.store import Obj
 
 _PLAIN: Final = "name email phone description preferred_locales tax_exempt address shipping"
 _HONOURED: Final = names(_PLAIN + " metadata balance invoice_settings")
@@ -31,14 +31,31 @@ def existing(call: Call, customer_id: str, *, param: str = "customer") -> Obj:
 def create(call: Call) -> Obj:
     """POST /v1/customers."""
     body = call.start(
-        "cus", address=None, balance=0, currency=None, default_source=None, delinquent=False, description=None,
-        discount=None, email=None, invoice_prefix=call.world.store.new_text(8).upper(),
+        "cus",
+        address=None,
+        balance=0,
+        currency=None,
+        default_source=None,
+        delinquent=False,
+        description=None,
+        discount=None,
+        email=None,
+        invoice_prefix=call.world.store.new_text(8).upper(),
         invoice_settings={
-            "custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None,
+            "custom_fields": None,
+            "default_payment_method": None,
+            "footer": None,
+            "rendering_options": None,
         },
-        metadata={}, name=None, next_invoice_sequence=1, phone=None, preferred_locales=[], shipping=None,
-        tax_exempt="none", test_clock=None,
-    )  # fmt: skip
+        metadata={},
+        name=None,
+        next_invoice_sequence=1,
+        phone=None,
+        preferred_locales=[],
+        shipping=None,
+        tax_exempt="none",
+        test_clock=None,
+    )
     call.keep(body)
     if method := call.params.get("payment_method"):
         attach(call, method_named(call, method), body["id"])
@@ -83,18 +100,20 @@ def listed(call: Call) -> Obj:
     """GET /v1/customers."""
     email = call.params.get("email")
     return call.page(
-        "customer", "/v1/customers",
+        "customer",
+        "/v1/customers",
         keeps=lambda body: not body.get("deleted") and email in {None, body.get("email")},
-    )  # fmt: skip
+    )
 
 
 def methods(call: Call) -> Obj:
     """GET /v1/customers/{customer}/payment_methods."""
     owner, kind = call.find("customer", call.named["id"], param="customer"), call.params.get("type")
     return call.page(
-        "payment_method", f"/v1/customers/{owner['id']}/payment_methods",
+        "payment_method",
+        f"/v1/customers/{owner['id']}/payment_methods",
         keeps=lambda body: body["customer"] == owner["id"] and kind in {None, body["type"]},
-    )  # fmt: skip
+    )
 
 
 def _change(call: Call, body: Obj) -> None:
@@ -122,7 +141,10 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/v1/customers/{id}", CustomerUpdateParams, update, _HONOURED),
     Endpoint("DELETE", "/v1/customers/{id}", CustomerDeleteParams, delete),
     Endpoint(
-        "GET", "/v1/customers/{id}/payment_methods", CustomerListPaymentMethodsParams, methods,
+        "GET",
+        "/v1/customers/{id}/payment_methods",
+        CustomerListPaymentMethodsParams,
+        methods,
         LISTING - {"created"} | {"type"},
     ),
-)  # fmt: skip
+)

@@ -12,11 +12,11 @@ from stripe.params import (
     DisputeUpdateParams,
 )
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.charges import moved
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.parameters import parameters_of
-from farebox.sandbox.store import Obj
 
 _WEEK: Final = 7 * 86_400
 _FEE: Final = 1500
@@ -28,19 +28,35 @@ def opened(call: Call, charge: Obj, *, reason: str = "fraudulent") -> Obj:
         raise Refusal(400, f"Charge {charge['id']} cannot be disputed.", param="charge")
     amount = charge["amount_captured"] - charge["amount_refunded"]
     body = call.start(
-        "du", amount=amount, charge=charge["id"], currency=charge["currency"], enhanced_eligibility_types=[],
+        "du",
+        amount=amount,
+        charge=charge["id"],
+        currency=charge["currency"],
+        enhanced_eligibility_types=[],
         evidence=dict.fromkeys(sorted(_evidence_fields())),
         evidence_details={
-            "due_by": call.now + _WEEK, "enhanced_eligibility": {}, "has_evidence": False, "past_due": False,
-            "submission_count": 0, "submission_method": None,
+            "due_by": call.now + _WEEK,
+            "enhanced_eligibility": {},
+            "has_evidence": False,
+            "past_due": False,
+            "submission_count": 0,
+            "submission_method": None,
         },
-        is_charge_refundable=False, metadata={}, payment_intent=charge["payment_intent"], reason=reason,
-        network_reason_code="10.4", status="needs_response",
+        is_charge_refundable=False,
+        metadata={},
+        payment_intent=charge["payment_intent"],
+        reason=reason,
+        network_reason_code="10.4",
+        status="needs_response",
         payment_method_details={
-            "type": "card", "card": {"brand": charge["payment_method_details"]["card"]["brand"],
-                                     "case_type": "chargeback", "network_reason_code": "10.4"},
+            "type": "card",
+            "card": {
+                "brand": charge["payment_method_details"]["card"]["brand"],
+                "case_type": "chargeback",
+                "network_reason_code": "10.4",
+            },
         },
-    )  # fmt: skip
+    )
     leaves = moved(call, "adjustment", -amount, charge["currency"], body["id"], fee=_FEE)
     body["balance_transactions"] = [leaves]
     charge["disputed"] = True
@@ -117,4 +133,4 @@ ENDPOINTS: Final = (
     Endpoint("GET", "/v1/disputes/{id}", DisputeRetrieveParams, retrieve),
     Endpoint("POST", "/v1/disputes/{id}", DisputeUpdateParams, update, names("evidence metadata submit")),
     Endpoint("POST", "/v1/disputes/{id}/close", DisputeCloseParams, close),
-)  # fmt: skip
+)

@@ -6,9 +6,9 @@ What an id names follows from its prefix. A few properties exist only when they 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import KINDS, Call
 from farebox.sandbox.stripe.errors import Refusal
-from farebox.sandbox.store import Obj
 
 MAX_DEPTH: Final = 4
 Virtual = Callable[[Call, Obj], Any]

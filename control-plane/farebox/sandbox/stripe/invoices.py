@@ -63,28 +63,93 @@ def draft(call: Call, owner: Obj, code: str, *, reason: str, subscription: str |
         details = {"metadata": metadata, "subscription": subscription, "subscription_proration_date": None}
         parent = {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
     body = call.start(
-        "in", account_country="US", account_name="Farebox sandbox", account_tax_ids=None, amount_due=0,
-        amount_overpaid=0, amount_paid=0, amount_remaining=0, amount_shipping=0, application=None, attempt_count=0,
-        attempted=False, auto_advance=True, automatically_finalizes_at=call.now + DRAFT_SECONDS,
-        automatic_tax={"disabled_reason": None, "enabled": False, "liability": None, "provider": None, "status": None},
-        billing_reason=reason, collection_method="charge_automatically", currency=code, custom_fields=None,
-        customer=owner["id"], customer_address=owner["address"], customer_email=owner["email"],
-        customer_name=owner["name"], customer_phone=owner["phone"], customer_shipping=owner["shipping"],
-        customer_tax_exempt=owner["tax_exempt"], customer_tax_ids=[], default_payment_method=None, default_source=None,
-        default_tax_rates=[], description=None, discounts=[], due_date=None, effective_at=None, ending_balance=None,
-        footer=None, from_invoice=None, hosted_invoice_url=None, invoice_pdf=None, issuer={"type": "self"},
-        last_finalization_error=None, latest_revision=None, metadata={}, next_payment_attempt=None, number=None,
-        on_behalf_of=None, parent=parent, period_start=call.now, period_end=call.now,
-        payment_settings={"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
-        post_payment_credit_notes_amount=0, pre_payment_credit_notes_amount=0, receipt_number=None, rendering=None,
-        shipping_cost=None, shipping_details=None, starting_balance=0, statement_descriptor=None, status="draft",
-        status_transitions={
-            "finalized_at": None, "marked_uncollectible_at": None, "paid_at": None, "voided_at": None,
+        "in",
+        account_country="US",
+        account_name="Farebox sandbox",
+        account_tax_ids=None,
+        amount_due=0,
+        amount_overpaid=0,
+        amount_paid=0,
+        amount_remaining=0,
+        amount_shipping=0,
+        application=None,
+        attempt_count=0,
+        attempted=False,
+        auto_advance=True,
+        automatically_finalizes_at=call.now + DRAFT_SECONDS,
+        automatic_tax={
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
         },
-        subtotal=0, subtotal_excluding_tax=0, test_clock=None, total=0, total_discount_amounts=[],
-        total_excluding_tax=0, total_pretax_credit_amounts=[], total_taxes=[], webhooks_delivered_at=None,
-        _subscription=subscription, _intent=None,
-    )  # fmt: skip
+        billing_reason=reason,
+        collection_method="charge_automatically",
+        currency=code,
+        custom_fields=None,
+        customer=owner["id"],
+        customer_address=owner["address"],
+        customer_email=owner["email"],
+        customer_name=owner["name"],
+        customer_phone=owner["phone"],
+        customer_shipping=owner["shipping"],
+        customer_tax_exempt=owner["tax_exempt"],
+        customer_tax_ids=[],
+        default_payment_method=None,
+        default_source=None,
+        default_tax_rates=[],
+        description=None,
+        discounts=[],
+        due_date=None,
+        effective_at=None,
+        ending_balance=None,
+        footer=None,
+        from_invoice=None,
+        hosted_invoice_url=None,
+        invoice_pdf=None,
+        issuer={"type": "self"},
+        last_finalization_error=None,
+        latest_revision=None,
+        metadata={},
+        next_payment_attempt=None,
+        number=None,
+        on_behalf_of=None,
+        parent=parent,
+        period_start=call.now,
+        period_end=call.now,
+        payment_settings={
+            "default_mandate": None,
+            "payment_method_options": None,
+            "payment_method_types": None,
+        },
+        post_payment_credit_notes_amount=0,
+        pre_payment_credit_notes_amount=0,
+        receipt_number=None,
+        rendering=None,
+        shipping_cost=None,
+        shipping_details=None,
+        starting_balance=0,
+        statement_descriptor=None,
+        status="draft",
+        status_transitions={
+            "finalized_at": None,
+            "marked_uncollectible_at": None,
+            "paid_at": None,
+            "voided_at": None,
+        },
+        subtotal=0,
+        subtotal_excluding_tax=0,
+        test_clock=None,
+        total=0,
+        total_discount_amounts=[],
+        total_excluding_tax=0,
+        total_pretax_credit_amounts=[],
+        total_taxes=[],
+        webhooks_delivered_at=None,
+        _subscription=subscription,
+        _intent=None,
+    )
     url = f"/v1/invoices/{body['id']}/lines"
     body["lines"] = {"object": "list", "data": [], "has_more": False, "url": url, "total_count": 0}
     return body
@@ -112,22 +177,39 @@ def line(
         }
     body["lines"]["data"].append(
         {
-            "id": call.new_id("il"), "object": "line_item", "amount": amount, "currency": body["currency"],
-            "description": text, "discount_amounts": [], "discountable": True, "discounts": [], "invoice": body["id"],
-            "livemode": False, "metadata": {}, "parent": parent, "period": period, "pretax_credit_amounts": [],
-            "pricing": pricing, "quantity": quantity, "quantity_decimal": str(quantity),
-            "subscription": body["_subscription"], "subtotal": amount, "taxes": [],
+            "id": call.new_id("il"),
+            "object": "line_item",
+            "amount": amount,
+            "currency": body["currency"],
+            "description": text,
+            "discount_amounts": [],
+            "discountable": True,
+            "discounts": [],
+            "invoice": body["id"],
+            "livemode": False,
+            "metadata": {},
+            "parent": parent,
+            "period": period,
+            "pretax_credit_amounts": [],
+            "pricing": pricing,
+            "quantity": quantity,
+            "quantity_decimal": str(quantity),
+            "subscription": body["_subscription"],
+            "subtotal": amount,
+            "taxes": [],
         }
-    )  # fmt: skip
+    )
 
 
 def take_in(call: Call, body: Obj, items: list[Obj]) -> None:
     """Pending items become lines of this draft."""
     for item in items:
         details = {
-            "invoice_item": item["id"], "proration": item["proration"], "proration_details": {"credited_items": None},
+            "invoice_item": item["id"],
+            "proration": item["proration"],
+            "proration_details": {"credited_items": None},
             "subscription": body["_subscription"],
-        }  # fmt: skip
+        }
         parent = {
             "invoice_item_details": details,
             "subscription_item_details": None,
@@ -144,21 +226,28 @@ def totalled(body: Obj) -> Obj:
     body["lines"]["total_count"] = len(body["lines"]["data"])
     due = max(0, total)
     return body | {
-        "subtotal": total, "total": total, "amount_due": due, "amount_remaining": due - body["amount_paid"],
-        "subtotal_excluding_tax": total, "total_excluding_tax": total,
-    }  # fmt: skip
+        "subtotal": total,
+        "total": total,
+        "amount_due": due,
+        "amount_remaining": due - body["amount_paid"],
+        "subtotal_excluding_tax": total,
+        "total_excluding_tax": total,
+    }
 
 
 def finalize(call: Call, body: Obj) -> Obj:
-    """draft → open, with a number; nothing to pay means paid."""
+    """Draft → open, with a number; nothing to pay means paid."""
     body |= totalled(body)
     owner = call.find("customer", body["customer"])
     number = call.world.store.count_up(f"invoices_of_{owner['id']}")
     body |= {
-        "status": "open", "number": f"{owner['invoice_prefix']}-{number:04}", "effective_at": call.now,
-        "ending_balance": 0, "automatically_finalizes_at": None,
+        "status": "open",
+        "number": f"{owner['invoice_prefix']}-{number:04}",
+        "effective_at": call.now,
+        "ending_balance": 0,
+        "automatically_finalizes_at": None,
         "hosted_invoice_url": f"{call.world.base_url}/invoices/{body['id']}",
-    }  # fmt: skip
+    }
     body["status_transitions"]["finalized_at"] = call.now
     call.emit("invoice.finalized", call.keep(body))
     return _paid(call, body) if body["amount_due"] == 0 else body
@@ -175,9 +264,12 @@ def collect(call: Call, body: Obj, method: str | None = None, *, off_session: bo
     try:
         if chosen is None:
             raise Refusal(
-                400, "There is no `default_payment_method` set on this Customer or Invoice. Please set a default "
-                "payment method.", code="invoice_payment_intent_requires_payment_method", kept=True,
-            )  # fmt: skip
+                400,
+                "There is no `default_payment_method` set on this Customer or Invoice. Please set a default "
+                "payment method.",
+                code="invoice_payment_intent_requires_payment_method",
+                kept=True,
+            )
         intent["payment_method"] = chosen
         payment_intents.confirm(fresh, intent, off_session=off_session)
     except Refusal as refusal:
@@ -207,9 +299,13 @@ def intent_of(call: Call, body: Obj) -> Obj:
 
 def _paid(call: Call, body: Obj) -> Obj:
     body |= {
-        "status": "paid", "amount_paid": body["amount_due"], "amount_remaining": 0, "attempted": True,
-        "auto_advance": False, "next_payment_attempt": None,
-    }  # fmt: skip
+        "status": "paid",
+        "amount_paid": body["amount_due"],
+        "amount_remaining": 0,
+        "attempted": True,
+        "auto_advance": False,
+        "next_payment_attempt": None,
+    }
     body["status_transitions"]["paid_at"] = call.now
     call.emit("invoice.paid", call.keep(body))
     call.emit("invoice.payment_succeeded", body)
@@ -236,9 +332,10 @@ def _in_state(call: Call, *states: str) -> Obj:
     body = retrieve(call)
     if body["status"] not in states:
         raise Refusal(
-            400, f"This invoice is {body['status']}; that needs one that is {' or '.join(states)}.",
+            400,
+            f"This invoice is {body['status']}; that needs one that is {' or '.join(states)}.",
             code="invoice_not_editable" if states == ("draft",) else None,
-        )  # fmt: skip
+        )
     return body
 
 
@@ -317,9 +414,14 @@ def create_item(call: Call) -> Obj:
     if "subscription" in given:
         call.referred("subscription", "subscription")
     item = item_of(
-        call, owner["id"], given["amount"], code, given.get("description"), subscription=given.get("subscription"),
+        call,
+        owner["id"],
+        given["amount"],
+        code,
+        given.get("description"),
+        subscription=given.get("subscription"),
         period=given.get("period"),
-    )  # fmt: skip
+    )
     item["discountable"] = given.get("discountable", True)
     call.remember_metadata(item)
     call.keep(item)
@@ -332,9 +434,16 @@ def create_item(call: Call) -> Obj:
 
 
 def item_of(
-    call: Call, owner: str, amount: int, code: str, text: str | None, *, subscription: str | None, period: Obj | None,
+    call: Call,
+    owner: str,
+    amount: int,
+    code: str,
+    text: str | None,
+    *,
+    subscription: str | None,
+    period: Obj | None,
     proration: bool = False,
-) -> Obj:  # fmt: skip
+) -> Obj:
     """A pending item; it is not kept yet."""
     parent = None
     if subscription is not None:
@@ -343,11 +452,27 @@ def item_of(
             "type": "subscription_details",
         }
     return call.start(
-        "ii", amount=amount, currency=code, customer=owner, date=call.now, description=text, discountable=True,
-        discounts=[], invoice=None, metadata={}, net_amount=amount, parent=parent,
-        period=period or {"start": call.now, "end": call.now}, pricing=None, proration=proration, quantity=1,
-        quantity_decimal="1", tax_rates=[], test_clock=None, _subscription=subscription,
-    )  # fmt: skip
+        "ii",
+        amount=amount,
+        currency=code,
+        customer=owner,
+        date=call.now,
+        description=text,
+        discountable=True,
+        discounts=[],
+        invoice=None,
+        metadata={},
+        net_amount=amount,
+        parent=parent,
+        period=period or {"start": call.now, "end": call.now},
+        pricing=None,
+        proration=proration,
+        quantity=1,
+        quantity_decimal="1",
+        tax_rates=[],
+        test_clock=None,
+        _subscription=subscription,
+    )
 
 
 def _pending(call: Call, owner: str, subscription: str | None) -> list[Obj]:
@@ -381,10 +506,13 @@ def listed_items(call: Call) -> Obj:
     wanted = {name: call.params[name] for name in ("customer", "invoice") if name in call.params}
     waiting = call.params.get("pending")
     return call.page(
-        "invoiceitem", "/v1/invoiceitems",
-        keeps=lambda body: all(body[name] == value for name, value in wanted.items())
-        and waiting in {None, body["invoice"] is None},
-    )  # fmt: skip
+        "invoiceitem",
+        "/v1/invoiceitems",
+        keeps=lambda body: (
+            all(body[name] == value for name, value in wanted.items())
+            and waiting in {None, body["invoice"] is None}
+        ),
+    )
 
 
 def confirmation_secret(call: Call, body: Obj) -> Obj | None:
@@ -401,39 +529,74 @@ def payments(call: Call, body: Obj) -> Obj:
         done = body["status"] == "paid"
         found.append(
             {
-                "id": f"inpay_{body['_intent'][3:]}", "object": "invoice_payment", "created": body["created"],
-                "amount_paid": body["amount_paid"] if done else None, "amount_requested": body["amount_due"],
-                "currency": body["currency"], "invoice": body["id"], "is_default": True, "livemode": False,
+                "id": f"inpay_{body['_intent'][3:]}",
+                "object": "invoice_payment",
+                "created": body["created"],
+                "amount_paid": body["amount_paid"] if done else None,
+                "amount_requested": body["amount_due"],
+                "currency": body["currency"],
+                "invoice": body["id"],
+                "is_default": True,
+                "livemode": False,
                 "payment": {"payment_intent": body["_intent"], "type": "payment_intent"},
                 "status": "paid" if done else "open",
                 "status_transitions": {"canceled_at": None, "paid_at": body["status_transitions"]["paid_at"]},
             }
-        )  # fmt: skip
+        )
     return {"object": "list", "data": found, "has_more": False, "url": "/v1/invoice_payments"}
 
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/invoices", InvoiceCreateParams, create,
+        "POST",
+        "/v1/invoices",
+        InvoiceCreateParams,
+        create,
         names(
             "customer subscription currency collection_method days_until_due auto_advance description metadata "
             "pending_invoice_items_behavior"
         ),
     ),
-    Endpoint("GET", "/v1/invoices", InvoiceListParams, listed, LISTING | names("customer status collection_method subscription")),
+    Endpoint(
+        "GET",
+        "/v1/invoices",
+        InvoiceListParams,
+        listed,
+        LISTING | names("customer status collection_method subscription"),
+    ),
     Endpoint("GET", "/v1/invoices/{id}", InvoiceRetrieveParams, retrieve),
     Endpoint(
-        "POST", "/v1/invoices/{id}", InvoiceUpdateParams, update,
+        "POST",
+        "/v1/invoices/{id}",
+        InvoiceUpdateParams,
+        update,
         names("description auto_advance default_payment_method metadata"),
     ),
-    Endpoint("POST", "/v1/invoices/{id}/finalize", InvoiceFinalizeInvoiceParams, finalized, names("auto_advance")),
-    Endpoint("POST", "/v1/invoices/{id}/pay", InvoicePayParams, pay, names("payment_method off_session paid_out_of_band")),
+    Endpoint(
+        "POST", "/v1/invoices/{id}/finalize", InvoiceFinalizeInvoiceParams, finalized, names("auto_advance")
+    ),
+    Endpoint(
+        "POST",
+        "/v1/invoices/{id}/pay",
+        InvoicePayParams,
+        pay,
+        names("payment_method off_session paid_out_of_band"),
+    ),
     Endpoint("POST", "/v1/invoices/{id}/void", InvoiceVoidInvoiceParams, void),
     Endpoint(
-        "POST", "/v1/invoiceitems", InvoiceItemCreateParams, create_item,
+        "POST",
+        "/v1/invoiceitems",
+        InvoiceItemCreateParams,
+        create_item,
         names("customer amount currency description invoice subscription period discountable metadata"),
     ),
-    Endpoint("GET", "/v1/invoiceitems", InvoiceItemListParams, listed_items, LISTING | names("customer invoice pending")),
+    Endpoint(
+        "GET",
+        "/v1/invoiceitems",
+        InvoiceItemListParams,
+        listed_items,
+        LISTING | names("customer invoice pending"),
+    ),
     Endpoint("GET", "/v1/invoiceitems/{id}", InvoiceItemRetrieveParams, retrieve_item),
     Endpoint("DELETE", "/v1/invoiceitems/{id}", InvoiceItemDeleteParams, delete_item),
-)  # fmt: skip
+)

@@ -11,13 +11,13 @@ from typing import Final
 
 from aiohttp import web
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe import payment_intents, setup_intents
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.confirming import return_address
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.payment_methods import method_named
 from farebox.sandbox.stripe.server import acting
-from farebox.sandbox.store import Obj
 from farebox.sandbox.world import World
 
 _FOLDER: Final = Path(__file__).parents[1] / "pages"

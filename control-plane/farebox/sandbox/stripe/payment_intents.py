@@ -15,6 +15,7 @@ from stripe.params import (
     PaymentIntentUpdateParams,
 )
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe import after_payment
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.charges import charge, settle
@@ -29,7 +30,6 @@ from farebox.sandbox.stripe.confirming import (
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.money import chargeable, currency
 from farebox.sandbox.stripe.payment_methods import attach, card_of, checks, method_named, usable
-from farebox.sandbox.store import Obj
 
 _PLAIN: Final = (
     "description receipt_email shipping statement_descriptor statement_descriptor_suffix setup_future_usage"
@@ -68,17 +68,43 @@ def new_intent(call: Call, amount: int, code: str, *, customer: str | None) -> O
     if customer is not None:
         existing(call, customer)
     intent = call.start(
-        "pi", amount=amount, amount_capturable=0, amount_details={"tip": {}}, amount_received=0, application=None,
-        application_fee_amount=None, canceled_at=None, cancellation_reason=None,
+        "pi",
+        amount=amount,
+        amount_capturable=0,
+        amount_details={"tip": {}},
+        amount_received=0,
+        application=None,
+        application_fee_amount=None,
+        canceled_at=None,
+        cancellation_reason=None,
         capture_method=given.get("capture_method", "automatic_async"),
-        confirmation_method=given.get("confirmation_method", "automatic"), currency=code, customer=customer,
-        last_payment_error=None, latest_charge=None, metadata={}, next_action=None, on_behalf_of=None,
-        payment_method=None, payment_method_configuration_details=None,
-        payment_method_options={"card": {"installments": None, "mandate_options": None, "network": None,
-                                         "request_three_d_secure": "automatic"}},
-        **payment_method_choice(call), processing=None, review=None, source=None, status="requires_payment_method",
-        transfer_data=None, transfer_group=None, **dict.fromkeys(_PLAIN.split()),
-    )  # fmt: skip
+        confirmation_method=given.get("confirmation_method", "automatic"),
+        currency=code,
+        customer=customer,
+        last_payment_error=None,
+        latest_charge=None,
+        metadata={},
+        next_action=None,
+        on_behalf_of=None,
+        payment_method=None,
+        payment_method_configuration_details=None,
+        payment_method_options={
+            "card": {
+                "installments": None,
+                "mandate_options": None,
+                "network": None,
+                "request_three_d_secure": "automatic",
+            }
+        },
+        **payment_method_choice(call),
+        processing=None,
+        review=None,
+        source=None,
+        status="requires_payment_method",
+        transfer_data=None,
+        transfer_group=None,
+        **dict.fromkeys(_PLAIN.split()),
+    )
     intent["client_secret"] = f"{intent['id']}_secret_{call.world.store.new_text()}"
     _change_plain(call, intent)
     return intent
@@ -110,9 +136,12 @@ def confirmed(call: Call) -> Obj:
 def _confirm_as_asked(call: Call, intent: Obj) -> Obj:
     given = call.params
     return confirm(
-        call, intent, return_url=given.get("return_url"), off_session=bool(given.get("off_session", False)),
+        call,
+        intent,
+        return_url=given.get("return_url"),
+        off_session=bool(given.get("off_session", False)),
         error_on_action=given.get("error_on_requires_action", False),
-    )  # fmt: skip
+    )
 
 
 def confirm(
@@ -126,10 +155,12 @@ def confirm(
     """Try the card: money, a refusal (402, kept), or a question to its holder. The intent is kept in any case."""
     if intent["payment_method"] is None:
         raise Refusal(
-            400, "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update "
+            400,
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update "
             "the PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
-            "payment method or ConfirmationToken.", code="payment_intent_unexpected_state",
-        )  # fmt: skip
+            "payment method or ConfirmationToken.",
+            code="payment_intent_unexpected_state",
+        )
     method = method_named(call, intent["payment_method"])
     intent["_return_url"] = return_url
     asks = card_of(method).authentication
@@ -171,10 +202,13 @@ def finish(call: Call, intent: Obj, method: Obj, *, three_d_secure: bool) -> Obj
 
 def _needs_authentication(call: Call, intent: Obj, method: Obj) -> Refusal:
     error = {
-        "code": "authentication_required", "decline_code": "authentication_required", "type": "card_error",
-        "message": "Your card was declined. This transaction requires authentication.", "payment_method": method,
+        "code": "authentication_required",
+        "decline_code": "authentication_required",
+        "type": "card_error",
+        "message": "Your card was declined. This transaction requires authentication.",
+        "payment_method": method,
         "doc_url": "https://stripe.com/docs/error-codes/authentication-required",
-    }  # fmt: skip
+    }
     return _failed(call, intent, method, error, three_d_secure=False)
 
 
@@ -182,9 +216,12 @@ def _failed(call: Call, intent: Obj, method: Obj, error: Obj, *, three_d_secure:
     made = charge(call, intent, method, error=error, captured=False, three_d_secure=three_d_secure)
     error = {**error, "charge": made["id"]}
     intent |= {
-        "status": "requires_payment_method", "payment_method": None, "last_payment_error": error,
-        "latest_charge": made["id"], "next_action": None,
-    }  # fmt: skip
+        "status": "requires_payment_method",
+        "payment_method": None,
+        "last_payment_error": error,
+        "latest_charge": made["id"],
+        "next_action": None,
+    }
     call.emit("payment_intent.payment_failed", call.keep(intent))
     return refused(error, "payment_intent", dict(intent))
 
@@ -192,22 +229,28 @@ def _failed(call: Call, intent: Obj, method: Obj, error: Obj, *, three_d_secure:
 def fail_authentication(call: Call, intent: Obj) -> Obj:
     """The holder did not prove who they are."""
     error = {
-        "code": "payment_intent_authentication_failure", "type": "invalid_request_error",
+        "code": "payment_intent_authentication_failure",
+        "type": "invalid_request_error",
         "message": "The provided PaymentMethod has failed authentication. You can provide payment_method_data or a new "
         "PaymentMethod to attempt to fulfill this PaymentIntent again.",
-    }  # fmt: skip
+    }
     intent |= {
-        "status": "requires_payment_method", "payment_method": None, "last_payment_error": error, "next_action": None,
-    }  # fmt: skip
+        "status": "requires_payment_method",
+        "payment_method": None,
+        "last_payment_error": error,
+        "next_action": None,
+    }
     call.emit("payment_intent.payment_failed", call.keep(intent))
     return intent
 
 
 def _unexpected(intent: Obj, verb: str) -> Refusal:
     return Refusal(
-        400, f"You cannot {verb} this PaymentIntent because it has a status of {intent['status']}.",
-        code="payment_intent_unexpected_state", payment_intent=intent,
-    )  # fmt: skip
+        400,
+        f"You cannot {verb} this PaymentIntent because it has a status of {intent['status']}.",
+        code="payment_intent_unexpected_state",
+        payment_intent=intent,
+    )
 
 
 def retrieve(call: Call) -> Obj:
@@ -219,7 +262,8 @@ def update(call: Call) -> Obj:
     """POST /v1/payment_intents/{id}; a succeeded one takes metadata and description alone."""
     from farebox.sandbox.stripe.customers import existing
 
-    intent, given = call.find("payment_intent", call.named["id"], param="intent"), call.params
+    given: Obj = call.params
+    intent: Obj = call.find("payment_intent", call.named["id"], param="intent")
     if intent["status"] not in _OPEN and given.keys() - {
         "metadata",
         "description",
@@ -227,8 +271,10 @@ def update(call: Call) -> Obj:
         "expand",
     }:
         raise _unexpected(intent, "update")
-    intent["currency"] = currency(given.get("currency", intent["currency"]))
-    intent["amount"] = chargeable(given.get("amount", intent["amount"]), intent["currency"])
+    intent["currency"] = currency(given["currency"] if "currency" in given else intent["currency"])
+    intent["amount"] = chargeable(
+        given["amount"] if "amount" in given else intent["amount"], intent["currency"]
+    )
     if "customer" in given:
         intent["customer"] = existing(call, given["customer"])["id"]
     if "payment_method" in given:
@@ -243,12 +289,16 @@ def capture(call: Call) -> Obj:
     intent = call.find("payment_intent", call.named["id"], param="intent")
     if intent["status"] != "requires_capture":
         raise _unexpected(intent, "capture")
-    amount = call.params.get("amount_to_capture", intent["amount_capturable"])
+    amount: int = intent["amount_capturable"]
+    if "amount_to_capture" in call.params:
+        amount = call.params["amount_to_capture"]
     if not 1 <= amount <= intent["amount_capturable"]:
         raise Refusal(
-            400, "The requested capture amount is greater than the amount you can capture for this charge.",
-            param="amount_to_capture", code="amount_too_large",
-        )  # fmt: skip
+            400,
+            "The requested capture amount is greater than the amount you can capture for this charge.",
+            param="amount_to_capture",
+            code="amount_too_large",
+        )
     taken = call.find("charge", intent["latest_charge"])
     settle(call, taken, amount)
     call.emit("charge.captured", taken)
@@ -263,9 +313,12 @@ def cancel(call: Call) -> Obj:
     if intent["status"] not in _OPEN | {"requires_capture"}:
         raise _unexpected(intent, "cancel")
     intent |= {
-        "status": "canceled", "canceled_at": call.now, "next_action": None, "amount_capturable": 0,
+        "status": "canceled",
+        "canceled_at": call.now,
+        "next_action": None,
+        "amount_capturable": 0,
         "cancellation_reason": call.params.get("cancellation_reason"),
-    }  # fmt: skip
+    }
     call.emit("payment_intent.canceled", call.keep(intent))
     return intent
 
@@ -284,19 +337,42 @@ ENDPOINTS: Final = (
     Endpoint("POST", "/v1/payment_intents", PaymentIntentCreateParams, create, _CREATED | _CONFIRMING),
     Endpoint("GET", "/v1/payment_intents", PaymentIntentListParams, listed, LISTING | {"customer"}),
     Endpoint(
-        "GET", "/v1/payment_intents/{id}", PaymentIntentRetrieveParams, retrieve, names("client_secret"),
+        "GET",
+        "/v1/payment_intents/{id}",
+        PaymentIntentRetrieveParams,
+        retrieve,
+        names("client_secret"),
         publishable=True,
     ),
     Endpoint(
-        "POST", "/v1/payment_intents/{id}", PaymentIntentUpdateParams, update,
+        "POST",
+        "/v1/payment_intents/{id}",
+        PaymentIntentUpdateParams,
+        update,
         names(_PLAIN + " amount currency customer payment_method metadata"),
     ),
     Endpoint(
-        "POST", "/v1/payment_intents/{id}/confirm", PaymentIntentConfirmParams, confirmed,
+        "POST",
+        "/v1/payment_intents/{id}/confirm",
+        PaymentIntentConfirmParams,
+        confirmed,
         _CONFIRMING
         | names("payment_method use_stripe_sdk client_secret receipt_email setup_future_usage shipping"),
-        publishable=True, also=names("client_secret"),
+        publishable=True,
+        also=names("client_secret"),
     ),
-    Endpoint("POST", "/v1/payment_intents/{id}/capture", PaymentIntentCaptureParams, capture, names("amount_to_capture")),
-    Endpoint("POST", "/v1/payment_intents/{id}/cancel", PaymentIntentCancelParams, cancel, names("cancellation_reason")),
-)  # fmt: skip
+    Endpoint(
+        "POST",
+        "/v1/payment_intents/{id}/capture",
+        PaymentIntentCaptureParams,
+        capture,
+        names("amount_to_capture"),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/payment_intents/{id}/cancel",
+        PaymentIntentCancelParams,
+        cancel,
+        names("cancellation_reason"),
+    ),
+)

@@ -17,10 +17,10 @@ from stripe.params import (
     PaymentMethodUpdateParams,
 )
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.cards import CARDS, Card, named, numbered, passes_luhn
 from farebox.sandbox.stripe.errors import Refusal, invalid, no_such
-from farebox.sandbox.store import Obj
 
 _UNSAFE: Final = (
     "Sending credit card numbers directly to the Stripe API is generally unsafe. To continue processing use "
@@ -76,9 +76,13 @@ def typed_card(call: Call, details: Obj) -> Card:
     card = numbered(number)
     if card is None:
         raise Refusal(
-            402, "Your card was declined. Your request was in test mode, but used a non test card.",
-            kind="card_error", code="card_declined", decline_code="test_mode_live_card", param="",
-        )  # fmt: skip
+            402,
+            "Your card was declined. Your request was in test mode, but used a non test card.",
+            kind="card_error",
+            code="card_declined",
+            decline_code="test_mode_live_card",
+            param="",
+        )
     return card
 
 
@@ -105,25 +109,42 @@ def new_method(
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     seed = f"{call.world.store.note('seed')}:{card.number}".encode()
     return call.start(
-        "pm", type="card", customer=customer, allow_redisplay="unspecified", metadata={},
+        "pm",
+        type="card",
+        customer=customer,
+        allow_redisplay="unspecified",
+        metadata={},
         billing_details={
-            "address": {**address, **(given.get("address") or {})}, "tax_id": None,
+            "address": {**address, **(given.get("address") or {})},
+            "tax_id": None,
             **{part: given.get(part) for part in ("email", "name", "phone")},
         },
         card={
-            "brand": card.brand, "country": card.country, "display_brand": card.brand, "exp_month": month,
-            "exp_year": year, "fingerprint": sha256(seed).hexdigest()[:16], "funding": "credit",
+            "brand": card.brand,
+            "country": card.country,
+            "display_brand": card.brand,
+            "exp_month": month,
+            "exp_year": year,
+            "fingerprint": sha256(seed).hexdigest()[:16],
+            "funding": "credit",
             "checks": {
                 "address_line1_check": None,
-                "address_postal_code_check": "unchecked" if (given.get("address") or {}).get("postal_code") else None,
+                "address_postal_code_check": "unchecked"
+                if (given.get("address") or {}).get("postal_code")
+                else None,
                 "cvc_check": "unchecked",
             },
-            "generated_from": None, "last4": card.last4, "regulated_status": "unregulated",
+            "generated_from": None,
+            "last4": card.last4,
+            "regulated_status": "unregulated",
             "networks": {"available": [card.brand], "preferred": None},
-            "three_d_secure_usage": {"supported": True}, "wallet": None,
+            "three_d_secure_usage": {"supported": True},
+            "wallet": None,
         },
-        _card=card.name, _authenticated=False, _spent=False,
-    )  # fmt: skip
+        _card=card.name,
+        _authenticated=False,
+        _spent=False,
+    )
 
 
 def method_named(call: Call, given: str, *, param: str = "payment_method") -> Obj:
@@ -143,13 +164,16 @@ def usable(call: Call, given: str, customer: str | None) -> Obj:
         raise Refusal(
             400,
             "The PaymentMethod supplied belongs to a Customer. Please include the Customer in the `customer` "
-            "parameter on the PaymentIntent.", param="payment_method", code="payment_method_customer_required",
-        )  # fmt: skip
+            "parameter on the PaymentIntent.",
+            param="payment_method",
+            code="payment_method_customer_required",
+        )
     if owner is not None and owner != customer:
         raise Refusal(
-            400, f"The PaymentMethod {method['id']} does not belong to the Customer {customer}.",
+            400,
+            f"The PaymentMethod {method['id']} does not belong to the Customer {customer}.",
             param="payment_method",
-        )  # fmt: skip
+        )
     return method
 
 
@@ -247,21 +271,38 @@ def listed(call: Call) -> Obj:
     if owner is not None:
         call.referred("customer", "customer")
     return call.page(
-        "payment_method", "/v1/payment_methods",
+        "payment_method",
+        "/v1/payment_methods",
         keeps=lambda body: body["customer"] == owner and owner is not None and kind in {None, body["type"]},
-    )  # fmt: skip
+    )
 
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/payment_methods", PaymentMethodCreateParams, create,
-        names("type card billing_details metadata"), publishable=True,
+        "POST",
+        "/v1/payment_methods",
+        PaymentMethodCreateParams,
+        create,
+        names("type card billing_details metadata"),
+        publishable=True,
     ),
-    Endpoint("GET", "/v1/payment_methods", PaymentMethodListParams, listed, LISTING - {"created"} | {"customer", "type"}),
+    Endpoint(
+        "GET",
+        "/v1/payment_methods",
+        PaymentMethodListParams,
+        listed,
+        LISTING - {"created"} | {"customer", "type"},
+    ),
     Endpoint("GET", "/v1/payment_methods/{id}", PaymentMethodRetrieveParams, retrieve),
     Endpoint(
-        "POST", "/v1/payment_methods/{id}", PaymentMethodUpdateParams, update, names("billing_details card metadata")
+        "POST",
+        "/v1/payment_methods/{id}",
+        PaymentMethodUpdateParams,
+        update,
+        names("billing_details card metadata"),
     ),
-    Endpoint("POST", "/v1/payment_methods/{id}/attach", PaymentMethodAttachParams, attached, names("customer")),
+    Endpoint(
+        "POST", "/v1/payment_methods/{id}/attach", PaymentMethodAttachParams, attached, names("customer")
+    ),
     Endpoint("POST", "/v1/payment_methods/{id}/detach", PaymentMethodDetachParams, detach),
-)  # fmt: skip
+)

@@ -27,10 +27,23 @@ def create(call: Call) -> Obj:
 def _product(call: Call, name: str) -> Obj:
     given = call.params
     body = call.start(
-        "prod", active=given.get("active", True), default_price=None, description=given.get("description"), images=[],
-        marketing_features=[], metadata={}, name=name, package_dimensions=None, shippable=None,
-        statement_descriptor=None, tax_code=None, type="service", unit_label=None, updated=call.now, url=None,
-    )  # fmt: skip
+        "prod",
+        active=given.get("active", True),
+        default_price=None,
+        description=given.get("description"),
+        images=[],
+        marketing_features=[],
+        metadata={},
+        name=name,
+        package_dimensions=None,
+        shippable=None,
+        statement_descriptor=None,
+        tax_code=None,
+        type="service",
+        unit_label=None,
+        updated=call.now,
+        url=None,
+    )
     call.remember_metadata(body)
     call.emit("product.created", call.keep(body))
     return body
@@ -68,9 +81,12 @@ def create_price(call: Call) -> Obj:
         )
     product = call.referred("product", "product") if "product" in given else None
     return price(
-        call, given["currency"], given["unit_amount"], recurring=given.get("recurring"),
+        call,
+        given["currency"],
+        given["unit_amount"],
+        recurring=given.get("recurring"),
         product=product["id"] if product else _product(call, given["product_data"]["name"])["id"],
-    )  # fmt: skip
+    )
 
 
 def price(call: Call, code: str, amount: int, *, product: str, recurring: Any = None) -> Obj:
@@ -85,15 +101,30 @@ def price(call: Call, code: str, amount: int, *, product: str, recurring: Any = 
         if recurring.get("usage_type", "licensed") != "licensed":
             raise invalid("The sandbox simulates licensed prices.", "recurring[usage_type]")
         repeats = {
-            "interval": recurring["interval"], "interval_count": recurring.get("interval_count", 1), "meter": None,
-            "trial_period_days": None, "usage_type": "licensed",
-        }  # fmt: skip
+            "interval": recurring["interval"],
+            "interval_count": recurring.get("interval_count", 1),
+            "meter": None,
+            "trial_period_days": None,
+            "usage_type": "licensed",
+        }
     body = call.start(
-        "price", active=True, billing_scheme="per_unit", currency=code, custom_unit_amount=None,
-        lookup_key=given.get("lookup_key"), metadata={}, nickname=given.get("nickname"), product=product,
-        recurring=repeats, tax_behavior="unspecified", tiers_mode=None, transform_quantity=None,
-        type="recurring" if repeats else "one_time", unit_amount=amount, unit_amount_decimal=str(amount),
-    )  # fmt: skip
+        "price",
+        active=True,
+        billing_scheme="per_unit",
+        currency=code,
+        custom_unit_amount=None,
+        lookup_key=given.get("lookup_key"),
+        metadata={},
+        nickname=given.get("nickname"),
+        product=product,
+        recurring=repeats,
+        tax_behavior="unspecified",
+        tiers_mode=None,
+        transform_quantity=None,
+        type="recurring" if repeats else "one_time",
+        unit_amount=amount,
+        unit_amount_decimal=str(amount),
+    )
     if "metadata" in given and "unit_amount" in given:
         call.remember_metadata(body)
     call.emit("price.created", call.keep(body))
@@ -121,25 +152,42 @@ def listed_prices(call: Call) -> Obj:
     }
     keys = call.params.get("lookup_keys")
     return call.page(
-        "price", "/v1/prices",
-        keeps=lambda body: all(body[name] == value for name, value in wanted.items())
-        and (keys is None or body["lookup_key"] in keys),
-    )  # fmt: skip
+        "price",
+        "/v1/prices",
+        keeps=lambda body: (
+            all(body[name] == value for name, value in wanted.items())
+            and (keys is None or body["lookup_key"] in keys)
+        ),
+    )
 
 
 ENDPOINTS: Final = (
     Endpoint("POST", "/v1/products", ProductCreateParams, create, names("name active description metadata")),
     Endpoint("GET", "/v1/products", ProductListParams, listed, LISTING | {"active"}),
     Endpoint("GET", "/v1/products/{id}", ProductRetrieveParams, retrieve),
-    Endpoint("POST", "/v1/products/{id}", ProductUpdateParams, update, names("name active description metadata")),
     Endpoint(
-        "POST", "/v1/prices", PriceCreateParams, create_price,
+        "POST", "/v1/products/{id}", ProductUpdateParams, update, names("name active description metadata")
+    ),
+    Endpoint(
+        "POST",
+        "/v1/prices",
+        PriceCreateParams,
+        create_price,
         names("currency unit_amount product product_data recurring nickname lookup_key metadata"),
     ),
     Endpoint(
-        "GET", "/v1/prices", PriceListParams, listed_prices,
+        "GET",
+        "/v1/prices",
+        PriceListParams,
+        listed_prices,
         LISTING | names("active product currency type lookup_keys"),
     ),
     Endpoint("GET", "/v1/prices/{id}", PriceRetrieveParams, retrieve_price),
-    Endpoint("POST", "/v1/prices/{id}", PriceUpdateParams, update_price, names("active nickname lookup_key metadata")),
-)  # fmt: skip
+    Endpoint(
+        "POST",
+        "/v1/prices/{id}",
+        PriceUpdateParams,
+        update_price,
+        names("active nickname lookup_key metadata"),
+    ),
+)

@@ -4,11 +4,11 @@ from typing import Final
 
 from stripe.params import RefundCreateParams, RefundListParams, RefundRetrieveParams, RefundUpdateParams
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.charges import moved
 from farebox.sandbox.stripe.errors import Refusal, invalid
 from farebox.sandbox.stripe.payment_methods import card_of
-from farebox.sandbox.store import Obj
 
 
 def create(call: Call) -> Obj:
@@ -36,14 +36,28 @@ def create(call: Call) -> Obj:
             param="amount",
         )
     body = call.start(
-        "re", amount=amount, balance_transaction=None, charge=taken["id"], currency=taken["currency"], metadata={},
+        "re",
+        amount=amount,
+        balance_transaction=None,
+        charge=taken["id"],
+        currency=taken["currency"],
+        metadata={},
         destination_details={
-            "card": {"reference": "7428", "reference_status": "available", "reference_type":
-                     "acquirer_reference_number", "type": "refund"}, "type": "card",
+            "card": {
+                "reference": "7428",
+                "reference_status": "available",
+                "reference_type": "acquirer_reference_number",
+                "type": "refund",
+            },
+            "type": "card",
         },
-        payment_intent=taken["payment_intent"], reason=given.get("reason"), receipt_number=None,
-        source_transfer_reversal=None, status="succeeded", transfer_reversal=None,
-    )  # fmt: skip
+        payment_intent=taken["payment_intent"],
+        reason=given.get("reason"),
+        receipt_number=None,
+        source_transfer_reversal=None,
+        status="succeeded",
+        transfer_reversal=None,
+    )
     call.remember_metadata(body)
     leaves = moved(call, "refund", -amount, taken["currency"], body["id"])
     body["balance_transaction"] = leaves["id"]
@@ -60,18 +74,21 @@ def _charge(call: Call) -> Obj:
     given = call.params
     if ("charge" in given) == ("payment_intent" in given):
         raise Refusal(
-            400, "One of the following params should be provided for this request: payment_intent or charge.",
-            code="parameter_missing", param="payment_intent",
-        )  # fmt: skip
+            400,
+            "One of the following params should be provided for this request: payment_intent or charge.",
+            code="parameter_missing",
+            param="payment_intent",
+        )
     if "charge" in given:
         taken = call.referred("charge", "charge")
     else:
         intent = call.referred("payment_intent", "payment_intent")
         if intent["status"] != "succeeded":
             raise Refusal(
-                400, f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund.",
+                400,
+                f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund.",
                 param="payment_intent",
-            )  # fmt: skip
+            )
         taken = call.find("charge", intent["latest_charge"])
     if not taken["captured"]:
         raise Refusal(
@@ -84,8 +101,10 @@ def _fail(call: Call, body: Obj, taken: Obj) -> None:
     """The card's bank sends the money back: it is ours again."""
     back = moved(call, "refund_failure", body["amount"], body["currency"], body["id"])
     body |= {
-        "status": "failed", "failure_reason": "expired_or_canceled_card", "failure_balance_transaction": back["id"],
-    }  # fmt: skip
+        "status": "failed",
+        "failure_reason": "expired_or_canceled_card",
+        "failure_balance_transaction": back["id"],
+    }
     taken["amount_refunded"] -= body["amount"]
     taken["refunded"] = False
     call.keep(taken)
@@ -115,9 +134,13 @@ def listed(call: Call) -> Obj:
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/refunds", RefundCreateParams, create, names("charge payment_intent amount reason metadata")
+        "POST",
+        "/v1/refunds",
+        RefundCreateParams,
+        create,
+        names("charge payment_intent amount reason metadata"),
     ),
     Endpoint("GET", "/v1/refunds", RefundListParams, listed, LISTING | {"charge", "payment_intent"}),
     Endpoint("GET", "/v1/refunds/{id}", RefundRetrieveParams, retrieve),
     Endpoint("POST", "/v1/refunds/{id}", RefundUpdateParams, update, names("metadata")),
-)  # fmt: skip
+)

@@ -19,13 +19,12 @@ import stripe
 from aiohttp import web
 
 from farebox.sandbox.faults import Fault, crash, cut, take
-from farebox.sandbox.store import Answer
+from farebox.sandbox.store import Answer, Obj
 from farebox.sandbox.stripe import forms, parameters
 from farebox.sandbox.stripe.call import Call, Endpoint, shown
 from farebox.sandbox.stripe.catalogue import ENDPOINTS, VIRTUAL
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.expanding import expanded
-from farebox.sandbox.store import Obj
 from farebox.sandbox.world import World
 
 API_VERSION: Final = stripe.api_version
@@ -86,8 +85,13 @@ class StripeServer:
         if fault.kind == "error_before":
             return web.json_response(_BROKEN, status=fault.status)
         if fault.kind == "rate_limited":
-            body = {"error": {"message": "Too many requests hit the API too quickly.", "type": "invalid_request_error",
-                              "code": "rate_limit"}}  # fmt: skip
+            body = {
+                "error": {
+                    "message": "Too many requests hit the API too quickly.",
+                    "type": "invalid_request_error",
+                    "code": "rate_limit",
+                }
+            }
             return web.json_response(body, status=429, headers={"Retry-After": "1"})
         return None
 
@@ -143,9 +147,10 @@ class StripeServer:
         given = given.strip()
         if not given:
             raise Refusal(
-                401, "You did not provide an API key. You need to provide your API key in the Authorization header, "
+                401,
+                "You did not provide an API key. You need to provide your API key in the Authorization header, "
                 "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
-            )  # fmt: skip
+            )
         keys = self._world.keys
         if hmac.compare_digest(given.encode(), keys.stripe_secret_key.encode()):
             return False
@@ -168,17 +173,20 @@ class StripeServer:
             raise Refusal(400, "Idempotency keys have at most 255 characters.")
         if key in self._in_flight:
             raise Refusal(
-                409, f"There is currently another in-progress request using this Idempotent Key ({key}). Please try "
-                "again later.", code="idempotency_key_in_use",
-            )  # fmt: skip
+                409,
+                f"There is currently another in-progress request using this Idempotent Key ({key}). Please try "
+                "again later.",
+                code="idempotency_key_in_use",
+            )
         self._world.store.change("DELETE FROM answers WHERE created < ?", self._world.now() - _KEPT_SECONDS)
         known = self._world.store.answer(key)
         if known is not None and known.fingerprint != request.fingerprint:
             raise Refusal(
-                400, "Keys for idempotent requests can only be used with the same parameters they were first used "
+                400,
+                "Keys for idempotent requests can only be used with the same parameters they were first used "
                 f"with. Try using a key other than '{key}' if you meant to execute a different request.",
                 kind="idempotency_error",
-            )  # fmt: skip
+            )
         return known
 
     def _work(
@@ -187,9 +195,10 @@ class StripeServer:
         endpoint, named = self._route(request)
         if publishable and not endpoint.publishable:
             raise Refusal(
-                401, "This API call cannot be made with a publishable API key. Please use a secret API key.",
+                401,
+                "This API call cannot be made with a publishable API key. Please use a secret API key.",
                 code="secret_key_required",
-            )  # fmt: skip
+            )
         given = forms.parse(request.text)
         also = {name: given.pop(name) for name in endpoint.also & given.keys()}
         params = {**parameters.read(endpoint.typed, given), **also}
@@ -215,9 +224,10 @@ class StripeServer:
             if endpoint.method == request.method and (match := pattern.fullmatch(request.path)):
                 return endpoint, match.groupdict()
         raise Refusal(
-            404, f"Unrecognized request URL ({request.method}: {request.path}). The sandbox has the endpoints that its "
-            "page lists."
-        )  # fmt: skip
+            404,
+            f"Unrecognized request URL ({request.method}: {request.path}). The sandbox has the endpoints that its "
+            "page lists.",
+        )
 
 
 def acting(world: World, act: Callable[[Call], Any], params: Obj | None = None) -> Any:

@@ -11,6 +11,7 @@ from stripe.params import (
     SetupIntentUpdateParams,
 )
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.confirming import (
     by_secret,
@@ -22,7 +23,6 @@ from farebox.sandbox.stripe.confirming import (
 )
 from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.payment_methods import attach, card_of, checks, method_named, usable
-from farebox.sandbox.store import Obj
 
 _HONOURED: Final = names(
     "customer payment_method description metadata usage allowed_payment_method_types automatic_payment_methods"
@@ -37,14 +37,28 @@ def create(call: Call) -> Obj:
     if "customer" in given:
         existing(call, given["customer"])
     intent = call.start(
-        "seti", application=None, cancellation_reason=None,
-        customer=given.get("customer"), description=given.get("description"), flow_directions=None,
-        last_setup_error=None, latest_attempt=None, mandate=None, metadata={}, next_action=None, on_behalf_of=None,
-        payment_method=None, payment_method_configuration_details=None,
-        payment_method_options={"card": {"mandate_options": None, "network": None, "request_three_d_secure": "automatic"}},
-        **payment_method_choice(call), single_use_mandate=None, status="requires_payment_method",
+        "seti",
+        application=None,
+        cancellation_reason=None,
+        customer=given.get("customer"),
+        description=given.get("description"),
+        flow_directions=None,
+        last_setup_error=None,
+        latest_attempt=None,
+        mandate=None,
+        metadata={},
+        next_action=None,
+        on_behalf_of=None,
+        payment_method=None,
+        payment_method_configuration_details=None,
+        payment_method_options={
+            "card": {"mandate_options": None, "network": None, "request_three_d_secure": "automatic"}
+        },
+        **payment_method_choice(call),
+        single_use_mandate=None,
+        status="requires_payment_method",
         usage=given.get("usage", "off_session"),
-    )  # fmt: skip
+    )
     intent["client_secret"] = f"{intent['id']}_secret_{call.world.store.new_text()}"
     call.remember_metadata(intent)
     if "payment_method" in given:
@@ -75,9 +89,12 @@ def confirm(call: Call, intent: Obj, return_url: str | None) -> Obj:
     """Try the card: saved, declined, or a question to its holder."""
     if intent["payment_method"] is None:
         raise Refusal(
-            400, "You cannot confirm this SetupIntent because it's missing a payment method. Update the SetupIntent "
-            "with a payment method and then confirm it again.", param="payment_method", code="parameter_missing",
-        )  # fmt: skip
+            400,
+            "You cannot confirm this SetupIntent because it's missing a payment method. Update the SetupIntent "
+            "with a payment method and then confirm it again.",
+            param="payment_method",
+            code="parameter_missing",
+        )
     method = method_named(call, intent["payment_method"])
     intent["_return_url"] = return_url
     if card_of(method).authentication != "never":
@@ -91,8 +108,11 @@ def finish(call: Call, intent: Obj, method: Obj) -> Obj:
     """The card after its holder was asked, or with no need to: saved with the customer, or declined (402)."""
     if (error := verdict(call, method, saving=True)) is not None:
         intent |= {
-            "status": "requires_payment_method", "payment_method": None, "last_setup_error": error, "next_action": None,
-        }  # fmt: skip
+            "status": "requires_payment_method",
+            "payment_method": None,
+            "last_setup_error": error,
+            "next_action": None,
+        }
         call.emit("setup_intent.setup_failed", call.keep(intent))
         raise refused(error, "setup_intent", intent)
     method["card"]["checks"] = checks(method)
@@ -108,22 +128,28 @@ def finish(call: Call, intent: Obj, method: Obj) -> Obj:
 def fail_authentication(call: Call, intent: Obj) -> Obj:
     """The holder did not prove who they are."""
     error = {
-        "code": "setup_intent_authentication_failure", "type": "invalid_request_error",
+        "code": "setup_intent_authentication_failure",
+        "type": "invalid_request_error",
         "message": "We are unable to authenticate your payment method. Please choose a different payment method and "
         "try again.",
-    }  # fmt: skip
+    }
     intent |= {
-        "status": "requires_payment_method", "payment_method": None, "last_setup_error": error, "next_action": None,
-    }  # fmt: skip
+        "status": "requires_payment_method",
+        "payment_method": None,
+        "last_setup_error": error,
+        "next_action": None,
+    }
     call.emit("setup_intent.setup_failed", call.keep(intent))
     return intent
 
 
 def _unexpected(intent: Obj, verb: str) -> Refusal:
     return Refusal(
-        400, f"You cannot {verb} this SetupIntent because it has a status of {intent['status']}.",
-        code="setup_intent_unexpected_state", setup_intent=intent,
-    )  # fmt: skip
+        400,
+        f"You cannot {verb} this SetupIntent because it has a status of {intent['status']}.",
+        code="setup_intent_unexpected_state",
+        setup_intent=intent,
+    )
 
 
 def retrieve(call: Call) -> Obj:
@@ -155,8 +181,10 @@ def cancel(call: Call) -> Obj:
     if intent["status"] in {"succeeded", "canceled"}:
         raise _unexpected(intent, "cancel")
     intent |= {
-        "status": "canceled", "cancellation_reason": call.params.get("cancellation_reason"), "next_action": None,
-    }  # fmt: skip
+        "status": "canceled",
+        "cancellation_reason": call.params.get("cancellation_reason"),
+        "next_action": None,
+    }
     call.emit("setup_intent.canceled", call.keep(intent))
     return intent
 
@@ -165,25 +193,44 @@ def listed(call: Call) -> Obj:
     """GET /v1/setup_intents."""
     wanted = {name: call.params[name] for name in ("customer", "payment_method") if name in call.params}
     return call.page(
-        "setup_intent", "/v1/setup_intents",
+        "setup_intent",
+        "/v1/setup_intents",
         keeps=lambda body: all(body[name] == value for name, value in wanted.items()),
-    )  # fmt: skip
+    )
 
 
 ENDPOINTS: Final = (
-    Endpoint("POST", "/v1/setup_intents", SetupIntentCreateParams, create, _HONOURED | {"confirm", "return_url"}),
-    Endpoint("GET", "/v1/setup_intents", SetupIntentListParams, listed, LISTING | {"customer", "payment_method"}),
     Endpoint(
-        "GET", "/v1/setup_intents/{id}", SetupIntentRetrieveParams, retrieve, names("client_secret"), publishable=True
+        "POST", "/v1/setup_intents", SetupIntentCreateParams, create, _HONOURED | {"confirm", "return_url"}
     ),
     Endpoint(
-        "POST", "/v1/setup_intents/{id}", SetupIntentUpdateParams, update,
+        "GET", "/v1/setup_intents", SetupIntentListParams, listed, LISTING | {"customer", "payment_method"}
+    ),
+    Endpoint(
+        "GET",
+        "/v1/setup_intents/{id}",
+        SetupIntentRetrieveParams,
+        retrieve,
+        names("client_secret"),
+        publishable=True,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/setup_intents/{id}",
+        SetupIntentUpdateParams,
+        update,
         names("customer payment_method description metadata"),
     ),
     Endpoint(
-        "POST", "/v1/setup_intents/{id}/confirm", SetupIntentConfirmParams, confirmed,
-        names("payment_method return_url use_stripe_sdk client_secret"), publishable=True,
+        "POST",
+        "/v1/setup_intents/{id}/confirm",
+        SetupIntentConfirmParams,
+        confirmed,
+        names("payment_method return_url use_stripe_sdk client_secret"),
+        publishable=True,
         also=names("client_secret"),
     ),
-    Endpoint("POST", "/v1/setup_intents/{id}/cancel", SetupIntentCancelParams, cancel, names("cancellation_reason")),
-)  # fmt: skip
+    Endpoint(
+        "POST", "/v1/setup_intents/{id}/cancel", SetupIntentCancelParams, cancel, names("cancellation_reason")
+    ),
+)

@@ -41,24 +41,52 @@ def create(call: Call) -> Obj:
         raise invalid("All prices of a subscription must have the same currency.", "items")
     trial_end = _trial_end(call)
     body = call.start(
-        "sub", application=None, application_fee_percent=None,
-        automatic_tax={"disabled_reason": None, "enabled": False, "liability": None}, billing_cycle_anchor=call.now,
-        billing_cycle_anchor_config=None, billing_mode={"flexible": None, "type": "classic"}, billing_schedules=[],
-        billing_thresholds=None, cancel_at=None, cancel_at_period_end=given.get("cancel_at_period_end", False),
-        canceled_at=None, cancellation_details={"comment": None, "feedback": None, "reason": None},
-        collection_method=given.get("collection_method", "charge_automatically"), currency=prices[0]["currency"],
-        customer=owner["id"], days_until_due=given.get("days_until_due"), default_payment_method=None,
-        default_source=None, default_tax_rates=[], description=given.get("description"), discounts=[], ended_at=None,
-        invoice_settings={"account_tax_ids": None, "issuer": {"type": "self"}}, latest_invoice=None, metadata={},
-        next_pending_invoice_item_invoice=None, on_behalf_of=None, pause_collection=None,
+        "sub",
+        application=None,
+        application_fee_percent=None,
+        automatic_tax={"disabled_reason": None, "enabled": False, "liability": None},
+        billing_cycle_anchor=call.now,
+        billing_cycle_anchor_config=None,
+        billing_mode={"flexible": None, "type": "classic"},
+        billing_schedules=[],
+        billing_thresholds=None,
+        cancel_at=None,
+        cancel_at_period_end=given.get("cancel_at_period_end", False),
+        canceled_at=None,
+        cancellation_details={"comment": None, "feedback": None, "reason": None},
+        collection_method=given.get("collection_method", "charge_automatically"),
+        currency=prices[0]["currency"],
+        customer=owner["id"],
+        days_until_due=given.get("days_until_due"),
+        default_payment_method=None,
+        default_source=None,
+        default_tax_rates=[],
+        description=given.get("description"),
+        discounts=[],
+        ended_at=None,
+        invoice_settings={"account_tax_ids": None, "issuer": {"type": "self"}},
+        latest_invoice=None,
+        metadata={},
+        next_pending_invoice_item_invoice=None,
+        on_behalf_of=None,
+        pause_collection=None,
         payment_settings={
-            "payment_method_options": None, "payment_method_types": None, "save_default_payment_method": "off",
+            "payment_method_options": None,
+            "payment_method_types": None,
+            "save_default_payment_method": "off",
         },
-        pending_invoice_item_interval=None, pending_setup_intent=None, pending_update=None, schedule=None,
-        start_date=call.now, status="trialing" if trial_end else "incomplete", test_clock=None, transfer_data=None,
-        trial_end=trial_end, trial_start=call.now if trial_end else None,
+        pending_invoice_item_interval=None,
+        pending_setup_intent=None,
+        pending_update=None,
+        schedule=None,
+        start_date=call.now,
+        status="trialing" if trial_end else "incomplete",
+        test_clock=None,
+        transfer_data=None,
+        trial_end=trial_end,
+        trial_start=call.now if trial_end else None,
         trial_settings={"end_behavior": {"missing_payment_method": "create_invoice"}},
-    )  # fmt: skip
+    )
     if "default_payment_method" in given:
         body["default_payment_method"] = usable(call, given["default_payment_method"], owner["id"])["id"]
     if body["collection_method"] == "send_invoice" and body["days_until_due"] is None:
@@ -98,14 +126,32 @@ def _price(call: Call, item: Obj, where: str) -> Obj:
 
 def _item(call: Call, body: Obj, price: Obj, quantity: int, end: int) -> Obj:
     plan = {
-        "id": price["id"], "object": "plan", "active": True, "amount": price["unit_amount"], "created": price["created"],
-        "currency": price["currency"], "interval": price["recurring"]["interval"], "livemode": False, "metadata": {},
-        "interval_count": price["recurring"]["interval_count"], "product": price["product"],
-    }  # fmt: skip
+        "id": price["id"],
+        "object": "plan",
+        "active": True,
+        "amount": price["unit_amount"],
+        "created": price["created"],
+        "currency": price["currency"],
+        "interval": price["recurring"]["interval"],
+        "livemode": False,
+        "metadata": {},
+        "interval_count": price["recurring"]["interval_count"],
+        "product": price["product"],
+    }
     return call.start(
-        "si", billed_until=None, billing_thresholds=None, current_period_start=call.now, current_period_end=end,
-        discounts=[], metadata={}, plan=plan, price=price, quantity=quantity, subscription=body["id"], tax_rates=[],
-    ) | {"object": "subscription_item"}  # fmt: skip
+        "si",
+        billed_until=None,
+        billing_thresholds=None,
+        current_period_start=call.now,
+        current_period_end=end,
+        discounts=[],
+        metadata={},
+        plan=plan,
+        price=price,
+        quantity=quantity,
+        subscription=body["id"],
+        tax_rates=[],
+    ) | {"object": "subscription_item"}
 
 
 def _trial_end(call: Call) -> int | None:
@@ -128,7 +174,7 @@ def _after(start: int, anchor: int, price: Obj) -> int:
     """The end of the period that begins at `start`: months keep the anchor's day where they have it."""
     interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
     if interval in {"day", "week"}:
-        return start + count * _DAY * (7 if interval == "week" else 1)
+        return start + int(count) * _DAY * (7 if interval == "week" else 1)
     moment = datetime.datetime.fromtimestamp(start, datetime.UTC)
     months = moment.year * 12 + moment.month - 1 + count * _MONTHS[interval]
     year, month = divmod(months, 12)
@@ -141,8 +187,9 @@ def _period_invoice(call: Call, body: Obj, reason: str) -> Obj:
     owner = call.find("customer", body["customer"])
     made = invoices.draft(call, owner, body["currency"], reason=reason, subscription=body["id"])
     made |= {
-        "collection_method": body["collection_method"], "default_payment_method": body["default_payment_method"],
-    }  # fmt: skip
+        "collection_method": body["collection_method"],
+        "default_payment_method": body["default_payment_method"],
+    }
     if body["collection_method"] == "send_invoice":
         made["due_date"] = call.now + body["days_until_due"] * _DAY
     for item in body["items"]["data"]:
@@ -151,9 +198,12 @@ def _period_invoice(call: Call, body: Obj, reason: str) -> Obj:
             {"start": item["current_period_start"], "end": item["current_period_end"]},
         )
         details = {
-            "invoice_item": None, "proration": False, "proration_details": {"credited_items": None},
-            "subscription": body["id"], "subscription_item": item["id"],
-        }  # fmt: skip
+            "invoice_item": None,
+            "proration": False,
+            "proration_details": {"credited_items": None},
+            "subscription": body["id"],
+            "subscription_item": item["id"],
+        }
         parent = {
             "invoice_item_details": None,
             "subscription_item_details": details,
@@ -224,8 +274,11 @@ def update(call: Call) -> Obj:
             body[name] = given[name]
     if "cancel_at_period_end" in given:
         ends = body["items"]["data"][0]["current_period_end"]
-        body |= {"cancel_at": ends, "canceled_at": call.now} if given["cancel_at_period_end"] else {
-            "cancel_at": None, "canceled_at": None}  # fmt: skip
+        body |= (
+            {"cancel_at": ends, "canceled_at": call.now}
+            if given["cancel_at_period_end"]
+            else {"cancel_at": None, "canceled_at": None}
+        )
     if "default_payment_method" in given:
         body["default_payment_method"] = usable(call, given["default_payment_method"], body["customer"])["id"]
     if given.get("trial_end") == "now" and body["status"] == "trialing":
@@ -265,7 +318,13 @@ def _change_item(call: Call, body: Obj, given: Obj, where: str, *, prorate: bool
         held.append(new | {"current_period_start": held[0]["current_period_start"]})
         old = held[-1]
     else:
-        fresh = _item(call, body, price, given.get("quantity", old["quantity"]), old["current_period_end"])
+        fresh = _item(
+            call,
+            body,
+            price,
+            int(given["quantity"] if "quantity" in given else old["quantity"]),
+            old["current_period_end"],
+        )
         old |= {name: fresh[name] for name in ("price", "plan", "quantity")}
     if prorate:
         _prorate(call, body, old, 1)
@@ -280,9 +339,15 @@ def _prorate(call: Call, body: Obj, item: Obj, sign: int) -> None:
     amount = sign * ((2 * whole * left + (end - start)) // (2 * (end - start)))
     text = f"{'Remaining' if sign > 0 else 'Unused'} time on {item['quantity']} × {item['price']['id']}"
     made = invoices.item_of(
-        call, body["customer"], amount, body["currency"], text, subscription=body["id"], proration=True,
+        call,
+        body["customer"],
+        amount,
+        body["currency"],
+        text,
+        subscription=body["id"],
+        proration=True,
         period={"start": call.now, "end": end},
-    )  # fmt: skip
+    )
     call.emit("invoiceitem.created", call.keep(made))
 
 
@@ -315,7 +380,7 @@ def due(call: Call, body: Obj) -> bool:
         item |= {
             "current_period_start": start,
             "current_period_end": _after(start, body["billing_cycle_anchor"], item["price"]),
-        }  # fmt: skip
+        }
     if body["status"] == "trialing":
         body["status"] = "active"
     call.emit("customer.subscription.updated", call.keep(body))
@@ -370,10 +435,18 @@ _SHARED: Final = names(
 )
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/subscriptions", SubscriptionCreateParams, create, _SHARED | names("customer trial_period_days")
+        "POST",
+        "/v1/subscriptions",
+        SubscriptionCreateParams,
+        create,
+        _SHARED | names("customer trial_period_days"),
     ),
-    Endpoint("GET", "/v1/subscriptions", SubscriptionListParams, listed, LISTING | names("customer status price")),
+    Endpoint(
+        "GET", "/v1/subscriptions", SubscriptionListParams, listed, LISTING | names("customer status price")
+    ),
     Endpoint("GET", "/v1/subscriptions/{id}", SubscriptionRetrieveParams, retrieve),
-    Endpoint("POST", "/v1/subscriptions/{id}", SubscriptionUpdateParams, update, _SHARED - {"payment_behavior"}),
+    Endpoint(
+        "POST", "/v1/subscriptions/{id}", SubscriptionUpdateParams, update, _SHARED - {"payment_behavior"}
+    ),
     Endpoint("DELETE", "/v1/subscriptions/{id}", SubscriptionCancelParams, cancel),
-)  # fmt: skip
+)

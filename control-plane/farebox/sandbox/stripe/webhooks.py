@@ -13,9 +13,9 @@ from stripe.params import (
     WebhookEndpointUpdateParams,
 )
 
+from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.errors import Refusal, invalid
-from farebox.sandbox.store import Obj
 
 
 def create(call: Call) -> Obj:
@@ -23,9 +23,16 @@ def create(call: Call) -> Obj:
     given = call.params
     secret = f"whsec_{call.world.store.new_text(32)}"
     body = call.start(
-        "we", api_version=call.world.api_version, application=None, description=given.get("description"),
-        enabled_events=given["enabled_events"], metadata={}, status="enabled", url=_url(given["url"]), _secret=secret,
-    )  # fmt: skip
+        "we",
+        api_version=call.world.api_version,
+        application=None,
+        description=given.get("description"),
+        enabled_events=given["enabled_events"],
+        metadata={},
+        status="enabled",
+        url=_url(given["url"]),
+        _secret=secret,
+    )
     call.remember_metadata(body)
     call.keep(body)
     return {**body, "secret": secret}
@@ -83,23 +90,30 @@ def events(call: Call) -> Obj:
     wanted = set(given.get("types") or ([given["type"]] if "type" in given else []))
     prefixes = tuple(name[:-1] for name in wanted if name.endswith("*"))
     return call.page(
-        "event", "/v1/events",
+        "event",
+        "/v1/events",
         keeps=lambda body: not wanted or body["type"] in wanted or body["type"].startswith(prefixes),
-    )  # fmt: skip
+    )
 
 
 ENDPOINTS: Final = (
     Endpoint(
-        "POST", "/v1/webhook_endpoints", WebhookEndpointCreateParams, create,
+        "POST",
+        "/v1/webhook_endpoints",
+        WebhookEndpointCreateParams,
+        create,
         names("url enabled_events description metadata"),
     ),
     Endpoint("GET", "/v1/webhook_endpoints", WebhookEndpointListParams, listed, LISTING - {"created"}),
     Endpoint("GET", "/v1/webhook_endpoints/{id}", WebhookEndpointRetrieveParams, retrieve),
     Endpoint(
-        "POST", "/v1/webhook_endpoints/{id}", WebhookEndpointUpdateParams, update,
+        "POST",
+        "/v1/webhook_endpoints/{id}",
+        WebhookEndpointUpdateParams,
+        update,
         names("url enabled_events description metadata disabled"),
     ),
     Endpoint("DELETE", "/v1/webhook_endpoints/{id}", WebhookEndpointDeleteParams, delete),
     Endpoint("GET", "/v1/events", EventListParams, events, LISTING | {"type", "types"}),
     Endpoint("GET", "/v1/events/{id}", EventRetrieveParams, event),
-)  # fmt: skip
+)
