@@ -10,10 +10,11 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from farebox_gateway.edge.kinds import Kind, check_upstream
+from farebox_gateway.edge.kinds import Kind
 from farebox_gateway.edge.plugins.base import Place, Plugin
 from farebox_gateway.edge.schema import InvalidError
 from farebox_gateway.edge.store import Change, Path, Store
+from farebox_gateway.edge.upstream_schema import check_upstream
 
 _FORBIDDEN: Final = ("create_time", "update_time")
 _PLACES: Final[Mapping[str, Place]] = {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from farebox_gateway.edge import kinds, variables
+from farebox_gateway.edge import variables
 from farebox_gateway.edge.balancing import Node, RoundRobin
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.expression import Condition, compile_expression
@@ -16,6 +16,7 @@ from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 from farebox_gateway.edge.upstream import Upstream
+from farebox_gateway.edge.upstream_schema import ID, INLINE_UPSTREAM, check_upstream
 
 _TEXT: Final = (b"Content-Type", b"text/plain; charset=utf-8")
 
@@ -54,8 +55,8 @@ class TrafficSplit(Plugin):
                                     "items": {
                                         "type": "object",
                                         "properties": {
-                                            "upstream_id": kinds.ID,
-                                            "upstream": kinds.INLINE_UPSTREAM,
+                                            "upstream_id": ID,
+                                            "upstream": INLINE_UPSTREAM,
                                             "weight": {"type": "integer", "default": 1, "minimum": 0},
                                         },
                                     },
@@ -87,7 +88,7 @@ class TrafficSplit(Plugin):
                     raise InvalidError(f"failed to validate the 'vars' expression: {error}") from None
             for _, _, inline in _targets(rule):
                 if inline is not None:
-                    kinds.check_upstream(inline)
+                    check_upstream(inline)
         return merged
 
     def uses(self, conf: dict[str, Any]) -> Iterator[tuple[str, ...]]:
