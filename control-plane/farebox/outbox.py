@@ -41,7 +41,7 @@ INVOICE_ISSUED: Final = Job("invoice.issued")
 INVOICE_COLLECT: Final = Job("invoice.collect")
 """Payload: `invoice`, its id (`inv_…`). Charge what is open with the organization's payment method."""
 INVOICE_OVERDUE: Final = Job("invoice.overdue")
-"""Payload: `invoice` (`inv_…`), `suspends_at` (RFC 3339) or null. An invoice was due and is unpaid: remind."""
+"""Payload: `invoice` (`inv_…`), `suspends_at` (RFC 3339) or null. An invoice is overdue: remind."""
 TRIAL_ENDING: Final = Job("subscription.trial_ending")
 """Payload: `subscription` (`sub_…`). A trial ends in three days: remind."""
 SUBSCRIPTION_CHANGED: Final = Job("subscription.changed")
