@@ -17,7 +17,10 @@ from farebox_cli.errors import CommandError
 
 def invoke(command: str, *arguments: str, settings: Settings | None = None) -> Result:
     return CliRunner().invoke(
-        rate if command == "rate" else getattr(commands, command), list(arguments), obj=settings or Settings(), standalone_mode=False
+        rate if command == "rate" else getattr(commands, command),
+        list(arguments),
+        obj=settings or Settings(),
+        standalone_mode=False,
     )
 
 
