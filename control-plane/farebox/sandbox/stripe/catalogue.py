@@ -9,6 +9,7 @@ from farebox.sandbox.stripe import (
     checkout,
     customers,
     disputes,
+    invoice_items,
     invoices,
     payment_intents,
     payment_methods,
@@ -33,6 +34,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *products.ENDPOINTS,
     *checkout.ENDPOINTS,
     *invoices.ENDPOINTS,
+    *invoice_items.ENDPOINTS,
     *subscriptions.ENDPOINTS,
 )
 

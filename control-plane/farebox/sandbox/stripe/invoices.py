@@ -8,10 +8,6 @@ from typing import Final
 from stripe.params import (
     InvoiceCreateParams,
     InvoiceFinalizeInvoiceParams,
-    InvoiceItemCreateParams,
-    InvoiceItemDeleteParams,
-    InvoiceItemListParams,
-    InvoiceItemRetrieveParams,
     InvoiceListParams,
     InvoicePayParams,
     InvoiceRetrieveParams,
@@ -23,10 +19,11 @@ from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe import payment_intents
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.customers import existing
-from farebox.sandbox.stripe.errors import Refusal, invalid, missing_parameter
+from farebox.sandbox.stripe.errors import Refusal, missing_parameter
+from farebox.sandbox.stripe.invoice_drafts import DRAFT_SECONDS, draft, take_in, totalled
+from farebox.sandbox.stripe.invoice_items import pending_of
 from farebox.sandbox.stripe.money import currency
 
-DRAFT_SECONDS: Final = 3600
 RETRY_SECONDS: Final = 3 * 86_400
 MAX_ATTEMPTS: Final = 4
 
@@ -36,7 +33,7 @@ def create(call: Call) -> Obj:
     if "customer" not in call.params:
         raise missing_parameter("customer")
     owner, given = existing(call, call.params["customer"]), call.params
-    pending = _pending(call, owner["id"], given.get("subscription"))
+    pending = pending_of(call, owner["id"], given.get("subscription"))
     include = given.get("pending_invoice_items_behavior", "exclude") == "include"
     code = given.get("currency") or (pending[0]["currency"] if pending and include else "usd")
     body = draft(call, owner, currency(code), reason="manual", subscription=given.get("subscription"))
@@ -53,186 +50,6 @@ def create(call: Call) -> Obj:
         take_in(call, body, [item for item in pending if item["currency"] == code])
     call.emit("invoice.created", call.keep(totalled(body)))
     return body
-
-
-def draft(call: Call, owner: Obj, code: str, *, reason: str, subscription: str | None = None) -> Obj:
-    """A draft without lines; it is not kept yet."""
-    parent = None
-    if subscription is not None:
-        metadata = call.referred("subscription", "subscription", object_id=subscription)["metadata"]
-        details = {"metadata": metadata, "subscription": subscription, "subscription_proration_date": None}
-        parent = {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
-    body = call.start(
-        "in",
-        account_country="US",
-        account_name="Farebox sandbox",
-        account_tax_ids=None,
-        amount_due=0,
-        amount_overpaid=0,
-        amount_paid=0,
-        amount_remaining=0,
-        amount_shipping=0,
-        application=None,
-        attempt_count=0,
-        attempted=False,
-        auto_advance=True,
-        automatically_finalizes_at=call.now + DRAFT_SECONDS,
-        automatic_tax={
-            "disabled_reason": None,
-            "enabled": False,
-            "liability": None,
-            "provider": None,
-            "status": None,
-        },
-        billing_reason=reason,
-        collection_method="charge_automatically",
-        currency=code,
-        custom_fields=None,
-        customer=owner["id"],
-        customer_address=owner["address"],
-        customer_email=owner["email"],
-        customer_name=owner["name"],
-        customer_phone=owner["phone"],
-        customer_shipping=owner["shipping"],
-        customer_tax_exempt=owner["tax_exempt"],
-        customer_tax_ids=[],
-        default_payment_method=None,
-        default_source=None,
-        default_tax_rates=[],
-        description=None,
-        discounts=[],
-        due_date=None,
-        effective_at=None,
-        ending_balance=None,
-        footer=None,
-        from_invoice=None,
-        hosted_invoice_url=None,
-        invoice_pdf=None,
-        issuer={"type": "self"},
-        last_finalization_error=None,
-        latest_revision=None,
-        metadata={},
-        next_payment_attempt=None,
-        number=None,
-        on_behalf_of=None,
-        parent=parent,
-        period_start=call.now,
-        period_end=call.now,
-        payment_settings={
-            "default_mandate": None,
-            "payment_method_options": None,
-            "payment_method_types": None,
-        },
-        post_payment_credit_notes_amount=0,
-        pre_payment_credit_notes_amount=0,
-        receipt_number=None,
-        rendering=None,
-        shipping_cost=None,
-        shipping_details=None,
-        starting_balance=0,
-        statement_descriptor=None,
-        status="draft",
-        status_transitions={
-            "finalized_at": None,
-            "marked_uncollectible_at": None,
-            "paid_at": None,
-            "voided_at": None,
-        },
-        subtotal=0,
-        subtotal_excluding_tax=0,
-        test_clock=None,
-        total=0,
-        total_discount_amounts=[],
-        total_excluding_tax=0,
-        total_pretax_credit_amounts=[],
-        total_taxes=[],
-        webhooks_delivered_at=None,
-        _subscription=subscription,
-        _intent=None,
-    )
-    url = f"/v1/invoices/{body['id']}/lines"
-    body["lines"] = {"object": "list", "data": [], "has_more": False, "url": url, "total_count": 0}
-    return body
-
-
-def line(
-    call: Call,
-    body: Obj,
-    amount: int,
-    text: str,
-    period: Obj,
-    *,
-    parent: Obj,
-    quantity: int = 1,
-    price: Obj | None = None,
-) -> None:
-    """Add a line to a draft."""
-    pricing = None
-    if price is not None:
-        details = {"price": price["id"], "product": price["product"]}
-        pricing = {
-            "price_details": details,
-            "type": "price_details",
-            "unit_amount_decimal": price["unit_amount_decimal"],
-        }
-    body["lines"]["data"].append(
-        {
-            "id": call.new_id("il"),
-            "object": "line_item",
-            "amount": amount,
-            "currency": body["currency"],
-            "description": text,
-            "discount_amounts": [],
-            "discountable": True,
-            "discounts": [],
-            "invoice": body["id"],
-            "livemode": False,
-            "metadata": {},
-            "parent": parent,
-            "period": period,
-            "pretax_credit_amounts": [],
-            "pricing": pricing,
-            "quantity": quantity,
-            "quantity_decimal": str(quantity),
-            "subscription": body["_subscription"],
-            "subtotal": amount,
-            "taxes": [],
-        }
-    )
-
-
-def take_in(call: Call, body: Obj, items: list[Obj]) -> None:
-    """Pending items become lines of this draft."""
-    for item in items:
-        details = {
-            "invoice_item": item["id"],
-            "proration": item["proration"],
-            "proration_details": {"credited_items": None},
-            "subscription": body["_subscription"],
-        }
-        parent = {
-            "invoice_item_details": details,
-            "subscription_item_details": None,
-            "type": "invoice_item_details",
-        }
-        line(call, body, item["amount"], item["description"] or "", item["period"], parent=parent)
-        body["lines"]["data"][-1]["metadata"] = item["metadata"]
-        call.keep({**item, "invoice": body["id"]})
-
-
-def totalled(body: Obj) -> Obj:
-    """The draft with its sums; a negative total is owed as nothing."""
-    total = sum(one["amount"] for one in body["lines"]["data"])
-    body["lines"]["total_count"] = len(body["lines"]["data"])
-    due = max(0, total)
-    return body | {
-        "subtotal": total,
-        "total": total,
-        "amount_due": due,
-        "amount_remaining": due - body["amount_paid"],
-        "subtotal_excluding_tax": total,
-        "total_excluding_tax": total,
-    }
 
 
 def finalize(call: Call, body: Obj) -> Obj:
@@ -395,126 +212,6 @@ def listed(call: Call) -> Obj:
     )
 
 
-def create_item(call: Call) -> Obj:
-    """POST /v1/invoiceitems: pending, or on the draft that `invoice` names."""
-    given = call.params
-    if "customer" not in given:
-        raise missing_parameter("customer")
-    owner = existing(call, given["customer"])
-    if "amount" not in given:
-        raise missing_parameter("amount")
-    target = call.referred("invoice", "invoice") if "invoice" in given else None
-    code = currency(given.get("currency") or (target or {}).get("currency") or "usd")
-    if target is not None and (target["status"] != "draft" or target["customer"] != owner["id"]):
-        raise Refusal(
-            400, "The invoice is no draft of this customer.", param="invoice", code="invoice_not_editable"
-        )
-    if target is not None and target["currency"] != code:
-        raise invalid(f"The invoice is in {target['currency']}.", "currency")
-    if "subscription" in given:
-        call.referred("subscription", "subscription")
-    item = item_of(
-        call,
-        owner["id"],
-        given["amount"],
-        code,
-        given.get("description"),
-        subscription=given.get("subscription"),
-        period=given.get("period"),
-    )
-    item["discountable"] = given.get("discountable", True)
-    call.remember_metadata(item)
-    call.keep(item)
-    if target is not None:
-        take_in(call, target, [item])
-        item["invoice"] = target["id"]
-        call.emit("invoice.updated", call.keep(target | totalled(target)))
-    call.emit("invoiceitem.created", item)
-    return item
-
-
-def item_of(
-    call: Call,
-    owner: str,
-    amount: int,
-    code: str,
-    text: str | None,
-    *,
-    subscription: str | None,
-    period: Obj | None,
-    proration: bool = False,
-) -> Obj:
-    """A pending item; it is not kept yet."""
-    parent = None
-    if subscription is not None:
-        parent = {
-            "subscription_details": {"subscription": subscription, "subscription_item": None},
-            "type": "subscription_details",
-        }
-    return call.start(
-        "ii",
-        amount=amount,
-        currency=code,
-        customer=owner,
-        date=call.now,
-        description=text,
-        discountable=True,
-        discounts=[],
-        invoice=None,
-        metadata={},
-        net_amount=amount,
-        parent=parent,
-        period=period or {"start": call.now, "end": call.now},
-        pricing=None,
-        proration=proration,
-        quantity=1,
-        quantity_decimal="1",
-        tax_rates=[],
-        test_clock=None,
-        _subscription=subscription,
-    )
-
-
-def _pending(call: Call, owner: str, subscription: str | None) -> list[Obj]:
-    found = call.all_of("invoiceitem", oldest_first=True, customer=owner, invoice=None)
-    return [item for item in found if subscription is None or item["_subscription"] in {None, subscription}]
-
-
-def pending(call: Call, owner: str, subscription: str, code: str) -> list[Obj]:
-    """What the next invoice of a subscription takes in."""
-    return [item for item in _pending(call, owner, subscription) if item["currency"] == code]
-
-
-def retrieve_item(call: Call) -> Obj:
-    """GET /v1/invoiceitems/{id}."""
-    return call.find("invoiceitem", call.named["id"])
-
-
-def delete_item(call: Call) -> Obj:
-    """DELETE /v1/invoiceitems/{id}: only while it is pending."""
-    item = retrieve_item(call)
-    if item["invoice"] is not None:
-        raise Refusal(
-            400, "This invoice item is on an invoice and cannot be deleted.", code="invoice_not_editable"
-        )
-    call.world.store.remove("invoiceitem", item["id"])
-    return {"id": item["id"], "object": "invoiceitem", "deleted": True}
-
-
-def listed_items(call: Call) -> Obj:
-    """GET /v1/invoiceitems."""
-    wanted = {name: call.params[name] for name in ("customer", "invoice") if name in call.params}
-    waiting = call.params.get("pending")
-    return call.page(
-        "invoiceitem",
-        "/v1/invoiceitems",
-        keeps=lambda body: (
-            all(body[name] == value for name, value in wanted.items())
-            and waiting in {None, body["invoice"] is None}
-        ),
-    )
-
-
 def confirmation_secret(call: Call, body: Obj) -> Obj | None:
     """What expand[]=confirmation_secret shows: the browser confirms the intent with it."""
     if body["status"] != "open":
@@ -583,20 +280,4 @@ ENDPOINTS: Final = (
         names("payment_method off_session paid_out_of_band"),
     ),
     Endpoint("POST", "/v1/invoices/{id}/void", InvoiceVoidInvoiceParams, void),
-    Endpoint(
-        "POST",
-        "/v1/invoiceitems",
-        InvoiceItemCreateParams,
-        create_item,
-        names("customer amount currency description invoice subscription period discountable metadata"),
-    ),
-    Endpoint(
-        "GET",
-        "/v1/invoiceitems",
-        InvoiceItemListParams,
-        listed_items,
-        LISTING | names("customer invoice pending"),
-    ),
-    Endpoint("GET", "/v1/invoiceitems/{id}", InvoiceItemRetrieveParams, retrieve_item),
-    Endpoint("DELETE", "/v1/invoiceitems/{id}", InvoiceItemDeleteParams, delete_item),
 )

@@ -5,7 +5,7 @@ Each step is a transaction of its own, so a kill in between loses none and doubl
 
 from typing import Final
 
-from farebox.sandbox.stripe import subscriptions
+from farebox.sandbox.stripe import renewals
 from farebox.sandbox.stripe.call import Call
 from farebox.sandbox.stripe.server import acting
 from farebox.sandbox.world import World
@@ -24,6 +24,6 @@ def catch_up(world: World) -> int:
 
 def _one_step(call: Call) -> bool:
     for body in call.all_of("invoice", oldest_first=True):
-        if subscriptions.advance(call, body):
+        if renewals.advance(call, body):
             return True
-    return any(subscriptions.due(call, body) for body in call.all_of("subscription", oldest_first=True))
+    return any(renewals.due(call, body) for body in call.all_of("subscription", oldest_first=True))

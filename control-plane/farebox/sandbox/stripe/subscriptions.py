@@ -4,8 +4,6 @@ The first invoice is charged at once, later ones when their period begins, after
 usage can be put. Prorations are by the second.
 """
 
-import calendar
-import datetime
 from typing import Any, Final
 
 from stripe.params import (
@@ -17,15 +15,15 @@ from stripe.params import (
 )
 
 from farebox.sandbox.store import Obj
-from farebox.sandbox.stripe import invoices
+from farebox.sandbox.stripe import invoice_drafts, invoice_items, invoices
 from farebox.sandbox.stripe.call import LISTING, Call, Endpoint, names
 from farebox.sandbox.stripe.customers import existing
 from farebox.sandbox.stripe.errors import Refusal, invalid, missing_parameter
 from farebox.sandbox.stripe.payment_methods import usable
+from farebox.sandbox.stripe.periods import after
 
 _DAY: Final = 86_400
-_MONTHS: Final = {"month": 1, "year": 12}
-_ALIVE: Final = frozenset({"trialing", "active", "past_due", "incomplete", "unpaid"})
+ALIVE: Final = frozenset({"trialing", "active", "past_due", "incomplete", "unpaid"})
 
 
 def create(call: Call) -> Obj:
@@ -92,7 +90,7 @@ def create(call: Call) -> Obj:
     if body["collection_method"] == "send_invoice" and body["days_until_due"] is None:
         raise missing_parameter("days_until_due")
     call.remember_metadata(body)
-    end = trial_end or _after(call.now, call.now, prices[0])
+    end = trial_end or after(call.now, call.now, prices[0])
     if trial_end:
         body["billing_cycle_anchor"] = trial_end
     body["items"] = {
@@ -170,22 +168,10 @@ def _trial_end(call: Call) -> int | None:
     return int(end)
 
 
-def _after(start: int, anchor: int, price: Obj) -> int:
-    """The end of the period that begins at `start`: months keep the anchor's day where they have it."""
-    interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
-    if interval in {"day", "week"}:
-        return start + int(count) * _DAY * (7 if interval == "week" else 1)
-    moment = datetime.datetime.fromtimestamp(start, datetime.UTC)
-    months = moment.year * 12 + moment.month - 1 + count * _MONTHS[interval]
-    year, month = divmod(months, 12)
-    day = datetime.datetime.fromtimestamp(anchor, datetime.UTC).day
-    last = calendar.monthrange(year, month + 1)[1]
-    return int(moment.replace(year=year, month=month + 1, day=min(day, last)).timestamp())
-
-
-def _period_invoice(call: Call, body: Obj, reason: str) -> Obj:
+def period_invoice(call: Call, body: Obj, reason: str) -> Obj:
+    """The draft for the period that begins."""
     owner = call.find("customer", body["customer"])
-    made = invoices.draft(call, owner, body["currency"], reason=reason, subscription=body["id"])
+    made = invoice_drafts.draft(call, owner, body["currency"], reason=reason, subscription=body["id"])
     made |= {
         "collection_method": body["collection_method"],
         "default_payment_method": body["default_payment_method"],
@@ -212,19 +198,21 @@ def _period_invoice(call: Call, body: Obj, reason: str) -> Obj:
         name = call.find("product", price["product"])["name"]
         text = f"{item['quantity']} × {name}"
         amount = price["unit_amount"] * item["quantity"]
-        invoices.line(call, made, amount, text, period, parent=parent, quantity=item["quantity"], price=price)
-    waiting = invoices.pending(call, owner["id"], body["id"], body["currency"])
-    invoices.take_in(call, made, waiting)
+        invoice_drafts.line(
+            call, made, amount, text, period, parent=parent, quantity=item["quantity"], price=price
+        )
+    waiting = invoice_items.pending(call, owner["id"], body["id"], body["currency"])
+    invoice_drafts.take_in(call, made, waiting)
     body["latest_invoice"] = made["id"]
     call.keep(body)
-    call.emit("invoice.created", call.keep(invoices.totalled(made)))
+    call.emit("invoice.created", call.keep(invoice_drafts.totalled(made)))
     return call.find("invoice", made["id"])
 
 
 def _first_invoice(call: Call, body: Obj, behaviour: str) -> Obj:
-    made = invoices.finalize(call, _period_invoice(call, body, "subscription_create"))
+    made = invoices.finalize(call, period_invoice(call, body, "subscription_create"))
     if body["collection_method"] == "send_invoice":
-        return _change(call, body["id"], status="active")
+        return change(call, body["id"], status="active")
     if made["status"] == "open" and behaviour == "default_incomplete":
         invoices.intent_of(call, made)
     elif made["status"] == "open":
@@ -237,7 +225,7 @@ def _first_invoice(call: Call, body: Obj, behaviour: str) -> Obj:
     return call.find("subscription", body["id"])
 
 
-def _change(call: Call, subscription_id: str, **fields: Any) -> Obj:
+def change(call: Call, subscription_id: str, **fields: Any) -> Obj:
     """The named change of state, and its event."""
     body = call.find("subscription", subscription_id)
     before = {name: body[name] for name in fields}
@@ -250,7 +238,7 @@ def invoice_paid(call: Call, subscription_id: str) -> None:
     """The latest invoice is paid: active again."""
     body = call.find("subscription", subscription_id)
     if body["status"] in {"incomplete", "past_due", "unpaid"}:
-        _change(call, subscription_id, status="active")
+        change(call, subscription_id, status="active")
 
 
 def retrieve(call: Call) -> Obj:
@@ -261,7 +249,7 @@ def retrieve(call: Call) -> Obj:
 def update(call: Call) -> Obj:
     """POST /v1/subscriptions/{id}: prices and quantities (prorated), cancellation at the end, metadata."""
     body, given = retrieve(call), call.params
-    if body["status"] not in _ALIVE:
+    if body["status"] not in ALIVE:
         raise Refusal(
             400, f"This subscription is {body['status']} and cannot be updated.", code="resource_missing"
         )
@@ -290,13 +278,17 @@ def update(call: Call) -> Obj:
     call.emit("customer.subscription.updated", call.keep(body), previous=before)
     if behaviour == "always_invoice" and "items" in given:
         owner = call.find("customer", body["customer"])
-        made = invoices.draft(
+        made = invoice_drafts.draft(
             call, owner, body["currency"], reason="subscription_update", subscription=body["id"]
         )
-        invoices.take_in(call, made, invoices.pending(call, owner["id"], body["id"], body["currency"]))
-        call.emit("invoice.created", call.keep(invoices.totalled(made)))
+        invoice_drafts.take_in(
+            call, made, invoice_items.pending(call, owner["id"], body["id"], body["currency"])
+        )
+        call.emit("invoice.created", call.keep(invoice_drafts.totalled(made)))
         body = call.keep(body | {"latest_invoice": made["id"]})
-        _advance(call, call.find("invoice", made["id"]))
+        from farebox.sandbox.stripe.renewals import finalize_and_collect
+
+        finalize_and_collect(call, call.find("invoice", made["id"]))
     return call.find("subscription", body["id"])
 
 
@@ -338,7 +330,7 @@ def _prorate(call: Call, body: Obj, item: Obj, sign: int) -> None:
     whole, left = item["price"]["unit_amount"] * item["quantity"], max(0, end - call.now)
     amount = sign * ((2 * whole * left + (end - start)) // (2 * (end - start)))
     text = f"{'Remaining' if sign > 0 else 'Unused'} time on {item['quantity']} × {item['price']['id']}"
-    made = invoices.item_of(
+    made = invoice_items.item_of(
         call,
         body["customer"],
         amount,
@@ -354,7 +346,7 @@ def _prorate(call: Call, body: Obj, item: Obj, sign: int) -> None:
 def cancel(call: Call) -> Obj:
     """DELETE /v1/subscriptions/{id}: at once."""
     body = retrieve(call)
-    if body["status"] not in _ALIVE:
+    if body["status"] not in ALIVE:
         raise Refusal(404, f"No such subscription: '{body['id']}'", code="resource_missing", param="id")
     return end(call, body)
 
@@ -365,53 +357,6 @@ def end(call: Call, body: Obj) -> Obj:
     body["cancellation_details"]["reason"] = "cancellation_requested"
     call.emit("customer.subscription.deleted", call.keep(body))
     return body
-
-
-def due(call: Call, body: Obj) -> bool:
-    """Do the one thing that is due for this subscription; whether there was one."""
-    first = body["items"]["data"][0]
-    if body["status"] not in _ALIVE - {"incomplete"} or first["current_period_end"] > call.now:
-        return False
-    if body["cancel_at_period_end"]:
-        end(call, body)
-        return True
-    for item in body["items"]["data"]:
-        start = item["current_period_end"]
-        item |= {
-            "current_period_start": start,
-            "current_period_end": _after(start, body["billing_cycle_anchor"], item["price"]),
-        }
-    if body["status"] == "trialing":
-        body["status"] = "active"
-    call.emit("customer.subscription.updated", call.keep(body))
-    _period_invoice(call, body, "subscription_cycle")
-    return True
-
-
-def advance(call: Call, made: Obj) -> bool:
-    """Do the one thing that is due for this invoice: finalize a draft, or try the card again."""
-    if made["status"] == "draft" and (made["automatically_finalizes_at"] or call.now + 1) <= call.now:
-        _advance(call, made)
-        return True
-    if made["status"] == "open" and (made["next_payment_attempt"] or call.now + 1) <= call.now:
-        _attempt(call, made)
-        return True
-    return False
-
-
-def _advance(call: Call, made: Obj) -> None:
-    opened = invoices.finalize(call, made)
-    if opened["status"] == "open" and opened["collection_method"] == "charge_automatically":
-        _attempt(call, opened)
-
-
-def _attempt(call: Call, opened: Obj) -> None:
-    try:
-        invoices.collect(call, opened)
-    except Refusal:
-        subscription = opened["_subscription"]
-        if subscription is not None and call.find("subscription", subscription)["status"] == "active":
-            _change(call, subscription, status="past_due")
 
 
 def listed(call: Call) -> Obj:
