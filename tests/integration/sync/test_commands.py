@@ -93,10 +93,10 @@ async def test_routes_are_put_listed_and_removed(world: World, tmp_path: Path) -
     assert code == 0, errors
     code, output, _ = await command(world, tmp_path, "route", "list", "--json")
     [_, shop] = json.loads(output)
-    assert (shop["nodes"], shop["methods"], shop["uris"]) == ({"10.0.0.1:80": 3}, ["GET"], ["/shop/*"])
+    assert (shop["upstream"], shop["methods"], shop["paths"]) == ("shop", ["GET"], ["/shop/*"])
     code, _, errors = await command(world, tmp_path, "route", "put", "shop", "--uri", "shop")
     assert code == 1
-    assert "uris" in errors
+    assert "paths" in errors
     code, _, errors = await command(world, tmp_path, "route", "remove", "shop")
     assert code == 0, errors
     code, _, errors = await command(world, tmp_path, "route", "remove", "shop")
