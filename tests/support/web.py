@@ -55,6 +55,7 @@ def settings(database: DatabaseUrls, redis_url: str) -> Settings:
             "token_secret": SECRET,
             "api_rate_limit": 100_000,
             "auth_rate_limit": 100_000,
+            "stripe_secret_key": "sk_test_that_nobody_knows",
         }
     )
 

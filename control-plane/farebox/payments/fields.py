@@ -39,7 +39,7 @@ class InitiateInput(Input):
     """What to pay: an invoice's open amount, or an amount for the account."""
 
     invoice_id: InvoiceId | None = None
-    amount: Amount | None = None
+    amount: Annotated[Amount | None, Field(examples=[None])] = None
 
 
 class SavedInput(Input):
