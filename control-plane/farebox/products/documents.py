@@ -186,5 +186,5 @@ class _Reading:
                 case "float":
                     return float(text.replace("_", ""))
         except ValueError:
-            pass
+            return text  # such as 1:30 or 0o8, which YAML calls numbers: the field says what it takes
         return text

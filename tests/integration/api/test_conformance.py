@@ -89,6 +89,7 @@ async def test_every_answer_is_described(
     await planting.usage(worker, organization, clock.now(), key=key, requests=7)
     own = {
         "key_id": key,
+        "code": "api",
         "invoice_id": await planting.invoice(worker, organization, number="N-1", at=clock.now(), minor=100),
     }
     await asyncio.to_thread(explore, label, mode, api.address, ada.token, own)
