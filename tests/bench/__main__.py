@@ -19,6 +19,7 @@ BENCHMARKS: Final = (
     "collect_speed",
     "api_load",
     "invoice_run",
+    "webhook_intake",
 )
 
 
