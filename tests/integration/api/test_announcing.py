@@ -1,4 +1,4 @@
-"""Events become letters: once each, to those who must know, in their language, and none when it is too late."""
+"""Events become letters: once each, to those who must know, in their language, none when it is too late."""
 
 from typing import Any
 from uuid import UUID
