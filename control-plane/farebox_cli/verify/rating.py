@@ -80,6 +80,8 @@ def rate_one(
     if model == "flat":
         quantity, exact = Fraction(1), number(charge.get("amount"))
         owed = exact * share if charge.get("prorate") == "second" else exact
+        if "share" in charge:
+            owed = exact * Fraction(charge["share"])
         return Rated(str(charge.get("code")), quantity, exact, minor_of(owed, currency), by_usage=False)
     meter = charge.get("meter", UNITS)
     if meter not in usage:

@@ -22,12 +22,13 @@ from farebox.clock import ClockOffset, OrganizationTime
 from farebox.coupons import service as coupons
 from farebox.coupons.service import Redemption
 from farebox.db import Database
+from farebox.invoices.pieces import Pieces, charges_of
 from farebox.invoices.proof import instant
 from farebox.invoices.rating import Discount
 from farebox.invoices.terms import Metered, Party, Term
 from farebox.money import Money
 from farebox.organizations.model import TestClockOffset
-from farebox.subscriptions.periods import BUCKET_SECONDS
+from farebox.subscriptions.periods import BUCKET_SECONDS, period_containing
 from farebox.taxes.deciding import Rate
 from farebox.taxes.service import rates
 from farebox.usage.measuring import (
@@ -50,7 +51,8 @@ _TERMS: Final = text(
            v.code AS plan, plans.code AS plan_code, v.currency, v.charges, v.meters, v.quota,
            o.public_id, o.name,
            COALESCE(i.snapshot ->> 'billable_rule', :rule) AS rule, i.snapshot -> 'discounts' AS discounts,
-           t.billed, COALESCE(t.touches, 0) AS touches, COALESCE(c.entered, 0) AS corrections
+           t.billed, COALESCE(t.touches, 0) AS touches, COALESCE(c.entered, 0) AS corrections,
+           a.pieces
     FROM billing_periods p
     JOIN subscriptions s ON s.id = p.subscription_id
     JOIN plan_versions v ON v.id = s.plan_version_id
@@ -60,6 +62,16 @@ _TERMS: Final = text(
     LEFT JOIN LATERAL (
         SELECT count(*)::int AS entered FROM usage_corrections WHERE period_id = p.id
     ) c ON true
+    LEFT JOIN LATERAL (
+        SELECT jsonb_agg(jsonb_build_object(
+                   'version', av.code, 'charges', av.charges, 'quantity', sa.quantity,
+                   'seconds', floor(extract(epoch FROM LEAST(sa.to_at, p.ends_at)))
+                            - floor(extract(epoch FROM GREATEST(sa.from_at, p.starts_at))))
+                   ORDER BY sa.from_at, sa.id) AS pieces
+        FROM subscription_add_ons sa JOIN add_on_versions av ON av.id = sa.add_on_version_id
+        WHERE sa.subscription_id = p.subscription_id AND av.currency = v.currency
+          AND sa.from_at < p.ends_at AND (sa.to_at IS NULL OR sa.to_at > p.starts_at)
+    ) a ON true
     LEFT JOIN invoices i ON p.state = 'invoiced' AND i.subscription_id = p.subscription_id
                         AND i.period_start = p.starts_at AND i.kind = 'period'
     WHERE p.organization_id = ANY(:organizations)
@@ -221,7 +233,7 @@ def _term(row: Any) -> Term:
         subscription=row.subscription,
         plan=row.plan,
         currency=row.currency,
-        charges=row.charges,
+        charges=_charges(row),
         time_zone=row.time_zone,
         anchor_day=row.anchor_day,
         starts_at=row.starts_at,
@@ -239,6 +251,19 @@ def _term(row: Any) -> Term:
         touches=row.touches,
         corrections=row.corrections,
     )
+
+
+def _charges(row: Any) -> list[Any]:
+    """Return the plan's charges and those of the add-ons that the subscription had in the period."""
+    if not row.pieces:
+        return list(row.charges)
+    full = period_containing(row.starts_at, time_zone=row.time_zone, anchor_day=row.anchor_day)
+    pieces = [
+        Pieces(each["version"], each["charges"], each["quantity"], int(each["seconds"]))
+        for each in row.pieces
+    ]
+    seconds = int(full.end.timestamp() // 1) - int(full.start.timestamp() // 1)
+    return [*row.charges, *charges_of(pieces, full_seconds=seconds)]
 
 
 def _discount(entry: Mapping[str, Any], currency: str) -> Discount:

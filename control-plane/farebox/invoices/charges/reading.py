@@ -6,6 +6,7 @@ Numbers are decimal strings in major units, never JSON numbers: a float has alre
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ _CODE: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _METER: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _PRICE: Final = re.compile(r"(0|[1-9][0-9]{0,11})(\.[0-9]{1,12})?")
 _UNITS: Final = re.compile(r"(0|[1-9][0-9]{0,17})(\.[0-9]{1,6})?")
+_SHARE: Final = re.compile(r"[0-9]{1,15}/[1-9][0-9]{0,9}", re.ASCII)
 _PERCENT: Final = re.compile(r"(0|[1-9][0-9]{0,2})(\.[0-9]{1,6})?")
 _METERED: Final = frozenset({"meter", "minimum", "maximum", "prorate"})
 MAX_CHARGES: Final = 50
@@ -95,8 +97,15 @@ def units(value: Any, field: str) -> Decimal:
 
 
 def _flat(document: Mapping[str, Any], field: str) -> Flat:
-    _only(document, field, required={"amount"}, optional={"prorate"})
-    return Flat(**_named(document, field), amount=_price(document["amount"], f"{field}.amount"))
+    _only(document, field, required={"amount"}, optional={"prorate", "share"})
+    share = document.get("share")
+    if share is not None and (not isinstance(share, str) or not _SHARE.fullmatch(share)):
+        raise ChargeError(f"{field}.share", f'expected a fraction, such as "10/30", got {_shown(share)}')
+    return Flat(
+        **_named(document, field),
+        amount=_price(document["amount"], f"{field}.amount"),
+        share=None if share is None else Fraction(share),
+    )
 
 
 def _minimum(document: Mapping[str, Any], field: str) -> Minimum:

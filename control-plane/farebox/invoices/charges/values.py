@@ -6,6 +6,7 @@ prices. Knows the form of charges, not what they come to: that is `farebox.invoi
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
 UNITS: Final = "units"
@@ -24,9 +25,10 @@ class Named:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flat(Named):
-    """An amount owed once per period."""
+    """An amount owed once per period; `share` is owed of it instead, where given (pieces of an add-on)."""
 
     amount: Decimal
+    share: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,9 @@ def rate_one(
             total = checked(usage.total)
             priced, steps = _steps(charge, usage)
         exact = sum((step.amount for step in steps), ZERO)
-    owed = share if charge.prorated and isinstance(charge, Flat) else WHOLE
+    owed = WHOLE
+    if isinstance(charge, Flat):
+        owed = charge.share if charge.share is not None else share if charge.prorated else WHOLE
     return RatedLine(
         charge.code,
         model_of(charge),
