@@ -29,7 +29,8 @@ from farebox_worker.translate import OrganizationFacts
 SECOND_LOOK_SECONDS: Final = 1.0
 SETTLING: Final = timedelta(seconds=3)
 MOST_CONFIRMED: Final = 2_000
-MOST_EXAMINED: Final = 50
+MOST_EXAMINED: Final = 500
+MOST_READ: Final = 50
 OWN: Final = "farebox-"
 Held = dict[tuple[str, int], dict[str, str]]
 """By node and worker, then by item, the hash that is held."""
@@ -164,7 +165,7 @@ async def _confirm(look: _Look) -> None:
                 if remedy is not Remedy.NOT_OURS:
                     sort = "missing" if found is None else "extra" if one.now is None else "differs"
                     text = await _fields(look, where, name, one) if sort == "differs" else ()
-                    of_node.add(Difference(name, sort, where[1], remedy or Remedy.STORE, text))
+                    of_node.add(Difference(name, sort, where[1], remedy or Remedy.UNEXAMINED, text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +254,7 @@ async def _remedy(reconciler: Reconciler, ref: Ref, resource: Resource | None) -
 async def _fields(look: _Look, where: tuple[str, int], name: str, one: _Known) -> tuple[str, ...]:
     """Name the members in which sold and held differ."""
     of_node = look.report.nodes[where[0]]
-    if one.resource is None or len(of_node.differences) >= MOST_EXAMINED:
+    if one.resource is None or len(of_node.differences) >= MOST_READ:
         return ()
     node = next(node for node in look.reconciler.nodes.asked if node.code == where[0])
     try:

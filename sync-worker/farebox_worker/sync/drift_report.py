@@ -30,6 +30,7 @@ class Remedy(StrEnum):
         "the plugin is not loaded on this node: its error log says why. Its routes are served without it: "
         "take the node out of service until it is"
     )
+    UNEXAMINED = "there are too many to ask the store about each: see the causes of the others"
     NOT_OURS = "it is somebody else's and none of our plugins stands in it"
 
 
