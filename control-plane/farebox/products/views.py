@@ -4,6 +4,7 @@ The three are managed alike, so each endpoint is declared once and made for each
 whole: what it leaves out is the default, not what stood there before.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import Field
 from farebox import problems
 from farebox.endpoints import Access, Call, Endpoint, Endpoints, endpoint
 from farebox.fields import Empty, Nothing, QueryInput, View
+from farebox.problems import Refusal
 from farebox.products import service
 from farebox.products.offers import ProductSpec, RouteSpec
 from farebox.products.upstreams import UpstreamSpec
@@ -19,6 +21,7 @@ from farebox.web import Answer, invalid
 
 TAG: Final = "Products"
 _CODE: Final = {"code": "code"}
+_CODE_PATTERN: Final = re.compile(r"[a-zA-Z0-9_.\-]{1,64}")
 S = TypeVar("S", UpstreamSpec, ProductSpec, RouteSpec)
 
 
@@ -27,7 +30,11 @@ class CatalogueQuery(QueryInput):
 
     limit: Annotated[int, Field(ge=1, le=100, description="Entries on a page.")] = 20
     after: Annotated[
-        str, Field(max_length=64, description="The last code of the page before; leave out to begin.")
+        str,
+        Field(
+            pattern=r"^[a-zA-Z0-9_.\-]{0,64}$",
+            description="The last code of the page before; leave out to begin.",
+        ),
     ] = ""
 
 
@@ -84,7 +91,7 @@ def _endpoints(kind: type[Any], plural: str) -> Iterator[Endpoint[Any, Any, Any]
 
     @endpoint(
         "PUT", f"/admin/{plural}/{{code}}", f"Create or replace the {noun}",
-        tag=TAG, access=Access.OPERATOR, body=kind, data=put_view, identifiers=_CODE,
+        tag=TAG, access=Access.OPERATOR, body=kind, data=put_view, refusals=(problems.NOT_FOUND,), identifiers=_CODE,
     )  # fmt: skip
     async def put(call: Call[Any]) -> Answer[Any]:
         """Puts the whole definition; every gateway is told if anything differs. With Dry-Run: only checks."""
@@ -114,7 +121,10 @@ def _of(view: Any, kind: type[Any]) -> Any:
 
 
 def _code(call: Call[Any, Any]) -> str:
-    return call.request.match_info["code"]
+    code = call.request.match_info["code"]
+    if _CODE_PATTERN.fullmatch(code) is None:
+        raise Refusal(problems.NOT_FOUND)
+    return code
 
 
 ENDPOINTS: Endpoints = (
