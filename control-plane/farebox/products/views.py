@@ -91,7 +91,8 @@ def _endpoints(kind: type[Any], plural: str) -> Iterator[Endpoint[Any, Any, Any]
 
     @endpoint(
         "PUT", f"/admin/{plural}/{{code}}", f"Create or replace the {noun}",
-        tag=TAG, access=Access.OPERATOR, body=kind, data=put_view, refusals=(problems.NOT_FOUND,), identifiers=_CODE,
+        tag=TAG, access=Access.OPERATOR, body=kind, data=put_view,
+        refusals=(problems.NOT_FOUND,), identifiers=_CODE,
     )  # fmt: skip
     async def put(call: Call[Any]) -> Answer[Any]:
         """Puts the whole definition; every gateway is told if anything differs. With Dry-Run: only checks."""
