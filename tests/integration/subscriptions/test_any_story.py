@@ -81,8 +81,7 @@ async def test_any_order_leaves_no_gap(api: Api, worker: Database, clock: Manual
                         actor="test",
                     )
         except Refusal as refusal:
-            assert refusal.problem.status == 409
-            refused += 1
+            refused.append(refusal.problem.status)
         await holds(worker)
     await due.run(worker, clock)
     await roll(worker, {}, now=clock.now())
