@@ -63,11 +63,11 @@ class Endpoint(Generic[B, Q, D]):
     """One endpoint. `path` stands below /api/v1; `status` is that of success.
 
     `effect`: it changes something, so `Idempotency-Key` and `Dry-Run` mean something to it. `begins`: its
-    transaction is open when the handler starts; one that asks the world outside opens and ends its own
-    (`Call.begin`, `Call.end`). `counted`: False for machines that prove themselves by a signature.
-    `reads`: members GET it so often that it is read on the driver itself, with a `Reader` in place of a
-    session. `guarded`: it takes or sends secrets, so it is limited by address and more tightly.
-    `identifiers` maps the variables in the path to the prefix of the ids they take.
+    transaction is open when the handler starts; otherwise the handler opens and ends its own (`Call.begin`,
+    `Call.end`). `reads`: members GET it so often that it gets a `Reader` on the driver itself in place of a
+    session. `guarded`: it takes or sends secrets, so it is limited by address and more tightly. `counted`:
+    False for machines that prove themselves by a signature. `identifiers`: variables in the path and the
+    prefix of the ids they take.
     """
 
     method: str
@@ -231,10 +231,7 @@ class Call(Generic[B, Q]):
         return session
 
     async def end(self) -> None:
-        """End the transaction and keep what it did: what follows may take its time. Before any network call.
-
-        An idempotency key is then the handler's to honour: nothing of the answer is remembered.
-        """
+        """End the transaction before any network call; the handler then honours an idempotency key itself."""
         await self.stack.aclose()
         self.begun = None
 
@@ -320,11 +317,9 @@ async def _run(call: Call[Any, Any]) -> web.Response:
         message = _DRY_RUN_MESSAGE + answer.message if call.dry_run else answer.message
         written = envelope(message, answer.data)
         if call.idempotent is not None and call.begun is not None:
-            kept = (
-                written
-                if answer.kept is None
-                else envelope(answer.kept_message or answer.message, answer.kept)
-            )
+            kept = written
+            if answer.kept is not None:
+                kept = envelope(answer.kept_message or answer.message, answer.kept)
             await idempotency.remember(call.begun, call.idempotent, status=status, answer=kept, now=call.now)
     headers = {**answer.headers, "Dry-Run": "true"} if call.dry_run else answer.headers
     return json_response(written, status=status, headers=headers)
@@ -362,10 +357,8 @@ async def _count(
     if principal is None:
         address = caller_address(request, settings.trusted_proxies)
         policy = "auth" if declared.guarded else "public"
-        caller, limit = (
-            f"{policy}:{address}",
-            settings.auth_rate_limit if declared.guarded else settings.api_rate_limit,
-        )
+        limit = settings.auth_rate_limit if declared.guarded else settings.api_rate_limit
+        caller = f"{policy}:{address}"
     else:
         policy, caller, limit = "api", f"user:{principal.user_id}", settings.api_rate_limit
     request[CALLER] = caller
