@@ -153,7 +153,9 @@ class Control:
         return self._world.store.rows(f"SELECT {_SHOWN_DELIVERY} FROM deliveries ORDER BY seq")  # noqa: S608
 
     async def release(self, given: Obj, _request: web.Request) -> Obj:
-        """POST /sandbox/deliveries/release {"order", "seed", "duplicates"}: send what is held, in this order."""
+        """POST /sandbox/deliveries/release {"order", "seed", "duplicates"}: send what is held, in this
+        order.
+        """
         order, copies = given.get("order", "made"), 1 + int(given.get("duplicates", 0))
         if order not in {"made", "reversed", "shuffled"} or not 1 <= copies <= 100:
             raise ValueError("order is made, reversed or shuffled; duplicates is 0 to 99")

@@ -75,7 +75,8 @@ class Sender:
         pause = min(self.first_pause * 2 ** (attempts - 1), 3600.0)
         if signature == "good":
             self.world.store.change(
-                "UPDATE deliveries SET state = ?, attempts = ?, last_status = ?, last_error = ?, due = ? WHERE seq = ?",
+                "UPDATE deliveries SET state = ?, attempts = ?, last_status = ?, last_error = ?, due = "
+                "? WHERE seq = ?",
                 state,
                 attempts,
                 status,

@@ -1,4 +1,5 @@
-"""Where the sandbox keeps everything: one SQLite file, so that a kill between a charge and its answer loses none.
+"""Where the sandbox keeps everything: one SQLite file, so that a kill between a charge and its answer
+loses none.
 
 Knows tables and JSON; refuses to know what the objects mean. A request is one transaction: its objects, its
 events and its remembered answer come about together or not at all.
@@ -98,7 +99,9 @@ class Store:
         return value
 
     def new_text(self, length: int = _ID_LENGTH) -> str:
-        """Letters and digits that nobody guesses, the same ones for the same seed and the same calls before."""
+        """Letters and digits that nobody guesses, the same ones for the same seed and the same calls
+        before.
+        """
         digest = sha256(f"{self.note('seed')}:{self.count_up('texts')}".encode()).digest()
         number, letters = int.from_bytes(digest, "big"), ""
         for _ in range(length):

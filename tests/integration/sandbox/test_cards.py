@@ -169,7 +169,9 @@ async def test_a_disputed_card_is_disputed(client: StripeClient) -> None:
 async def test_checkout_takes_a_person_there_and_back(
     client: StripeClient, http: aiohttp.ClientSession
 ) -> None:
-    """A declined card stays on the page with the reason; a good one pays and leads back with the session's id."""
+    """A declined card stays on the page with the reason; a good one pays and leads back with the
+    session's id.
+    """
     session = await client.v1.checkout.sessions.create_async(
         {
             "mode": "payment",

@@ -78,7 +78,9 @@ async def _client(key: str, url: str) -> AsyncIterator[tuple[StripeClient, aioht
 async def test_a_kill_between_charge_and_answer_loses_no_charge(
     tmp_path: Path, kind: str, charges: int
 ) -> None:
-    """SIGKILL after the charge: it is there at the next start, under its idempotency key and with its webhook."""
+    """SIGKILL after the charge: it is there at the next start, under its idempotency key and with its
+    webhook.
+    """
     command = [sys.executable, "-m", "farebox_cli", "sandbox", "payments", "--port=0", f"--folder={tmp_path}"]
     command.append("--stripe-webhook-url=http://127.0.0.1:9/nobody")
     process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)

@@ -49,7 +49,9 @@ async def test_overage_is_charged_with_the_next_period(client: StripeClient, con
 
 
 async def test_a_card_that_fails_later_makes_it_past_due(client: StripeClient, control: Any) -> None:
-    """The invoice stays open and is tried again; paying it with another card makes the subscription active."""
+    """The invoice stays open and is tried again; paying it with another card makes the subscription
+    active.
+    """
     subscription = await _subscribed(client)
     worse = await client.v1.payment_methods.attach_async(
         "pm_card_chargeCustomerFail", {"customer": str(subscription.customer)}

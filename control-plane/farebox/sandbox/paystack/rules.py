@@ -1,6 +1,7 @@
 """What Paystack takes and refuses: parameters, currencies, floors, test cards. Pure.
 
-https://paystack.com/docs/api/transaction/, https://paystack.com/docs/payments/test-payments/. Paystack has no typed
+https://paystack.com/docs/api/transaction/, https://paystack.com/docs/payments/test-payments/. Paystack has
+no typed
 SDK to read parameters from, so they stand here; one that is not listed is refused, although Paystack itself
 passes over it: a stand-in that does would hide a misspelt name.
 """
@@ -25,7 +26,7 @@ _REFERENCE: Final = re.compile(r"[A-Za-z0-9.=_-]{1,100}")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]+")
 
 
-class PaystackRefusal(Exception):
+class PaystackRefusal(Exception):  # noqa: N818 - refusing is an answer, not a fault
     """One answer that is no success, in Paystack's shape."""
 
     def __init__(

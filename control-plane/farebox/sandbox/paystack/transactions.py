@@ -3,9 +3,9 @@
 A transaction starts `abandoned` (Paystack's word for not yet paid), and ends `success` or `failed`.
 """
 
-import datetime
 import itertools
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from farebox.sandbox.paystack import rules
@@ -21,7 +21,7 @@ _FEE_PERCENT: Final = 15  # tenths
 
 def stamp(seconds: int) -> str:
     """An instant in Paystack's shape."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def initialize(world: World, given: Obj) -> Obj:
@@ -293,7 +293,7 @@ def _whole(given: Obj, name: str, default: int) -> int:
 
 def _instant(given: Obj, name: str) -> int:
     try:
-        moment = datetime.datetime.fromisoformat(given[name])
+        moment = datetime.fromisoformat(given[name])
     except ValueError as error:
         raise rules.invalid(f"{name} is no ISO 8601 instant") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -1,4 +1,6 @@
-"""What follows a payment by itself: its invoice is paid; the holder of the dispute card disputes it at once."""
+"""What follows a payment by itself: its invoice is paid; the holder of the dispute card disputes it at
+once.
+"""
 
 from farebox.sandbox.store import Obj
 from farebox.sandbox.stripe.call import Call

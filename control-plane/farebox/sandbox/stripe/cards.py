@@ -13,8 +13,8 @@ Authentication = Literal["never", "set_up", "always"]
 class Card:
     """One test card. `declines` is the code of the refusal, "" for none; `decline_code` the issuer's reason.
 
-    `attaches`: a declined card that can be saved all the same fails later. `authentication`: "set_up" asks the
-    person once and serves off-session afterwards; "always" asks every time.
+    `attaches`: a declined card that can be saved all the same fails later. `authentication`: "set_up" asks
+    the person once and serves off-session afterwards; "always" asks every time.
     """
 
     name: str

@@ -271,8 +271,10 @@ ENDPOINTS: Final = (
         SessionCreateParams,
         create,
         names(
-            "mode line_items success_url cancel_url customer customer_email customer_creation client_reference_id "
-            "metadata currency expires_at locale payment_intent_data setup_intent_data billing_address_collection"
+            "mode line_items success_url cancel_url customer customer_email customer_creation "
+            "client_reference_id "
+            "metadata currency expires_at locale payment_intent_data setup_intent_data "
+            "billing_address_collection"
         ),
     ),
     Endpoint(

@@ -89,7 +89,7 @@ class CheckoutPages:
         saving = body["mode"] == "setup"
         what = "Save your card" if saving else f"Pay {amount_text(body['amount_total'], body['currency'])}"
         lines = " · ".join(
-            f"{item['quantity']} × {item['description']}" if item["quantity"] != 1 else item["description"]
+            f"{item['quantity']} × {item['description']}" if item["quantity"] != 1 else item["description"]  # noqa: RUF001 - as Stripe writes it
             for item in body["_items"]
         )
         customer = self._world.store.get("customer", body["customer"] or "") or {}

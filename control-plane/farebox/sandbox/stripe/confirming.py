@@ -1,4 +1,5 @@
-"""What setup intents and payment intents have in common when they are confirmed: 3-D Secure, return URLs, secrets.
+"""What setup intents and payment intents have in common when they are confirmed: 3-D Secure, return URLs,
+secrets.
 
 https://docs.stripe.com/payments/paymentintents/lifecycle
 """
@@ -12,15 +13,19 @@ from farebox.sandbox.stripe.errors import Refusal, no_such
 from farebox.sandbox.stripe.payment_methods import card_of, checks, shown_method
 
 _NEEDS_RETURN: Final = (
-    "This {what} is configured to accept payment methods enabled in your Dashboard. Because some of these payment "
-    "methods might redirect your customer off of your page, you must provide a `return_url`. If you don't want to "
+    "This {what} is configured to accept payment methods enabled in your Dashboard. Because some of "
+    "these payment "
+    "methods might redirect your customer off of your page, you must provide a `return_url`. If you "
+    "don't want to "
     "accept redirect-based payment methods, set `automatic_payment_methods[enabled]` to `true` and "
     "`automatic_payment_methods[allow_redirects]` to `never` when creating Setup Intents and Payment Intents."
 )
 
 
 def payment_method_choice(call: Call) -> Obj:
-    """`allowed_payment_method_types` and `automatic_payment_methods` of a new intent, with Stripe's defaults."""
+    """`allowed_payment_method_types` and `automatic_payment_methods` of a new intent, with Stripe's
+    defaults.
+    """
     given = call.params
     allowed, automatic = given.get("allowed_payment_method_types"), given.get("automatic_payment_methods")
     if allowed and allowed != ["card"]:
@@ -65,7 +70,8 @@ def by_secret(call: Call, intent: Obj, kind: str) -> Obj:
 
 def next_action(call: Call, intent: Obj, return_url: str | None) -> Obj:
     """Where the person proves who they are: a page of the sandbox."""
-    url = f"{call.world.base_url}/3d-secure/{intent['id']}?{urlencode({'client_secret': intent['client_secret']})}"
+    query = urlencode({"client_secret": intent["client_secret"]})
+    url = f"{call.world.base_url}/3d-secure/{intent['id']}?{query}"
     if return_url is not None:
         return {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}
     return {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect", "stripe_js": url}}

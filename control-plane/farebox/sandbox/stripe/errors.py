@@ -9,7 +9,7 @@ from typing import Any
 Obj = dict[str, Any]
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - refusing is an answer, not a fault
     """One answer that is no success."""
 
     def __init__(

@@ -1,4 +1,6 @@
-"""Form-encoded bodies with nested keys (`card[number]`, `items[0][price]`, `expand[]`) as Stripe reads them. Pure."""
+"""Form-encoded bodies with nested keys (`card[number]`, `items[0][price]`, `expand[]`) as Stripe reads
+them. Pure.
+"""
 
 import re
 from typing import Any, Final

@@ -71,7 +71,9 @@ def finalize(call: Call, body: Obj) -> Obj:
 
 
 def collect(call: Call, body: Obj, method: str | None = None, *, off_session: bool = True) -> Obj:
-    """Charge an open invoice. A declined card is a kept Refusal; the invoice stays open and is tried again."""
+    """Charge an open invoice. A declined card is a kept Refusal; the invoice stays open and is tried
+    again.
+    """
     owner = call.find("customer", body["customer"])
     chosen = method or body["default_payment_method"] or owner["invoice_settings"]["default_payment_method"]
     intent = intent_of(call, body)
@@ -80,7 +82,7 @@ def collect(call: Call, body: Obj, method: str | None = None, *, off_session: bo
     call.keep(body)
     try:
         if chosen is None:
-            raise Refusal(
+            raise Refusal(  # noqa: TRY301 - kept like a declined card, below
                 400,
                 "There is no `default_payment_method` set on this Customer or Invoice. Please set a default "
                 "payment method.",
@@ -219,7 +221,7 @@ def confirmation_secret(call: Call, body: Obj) -> Obj | None:
     return {"client_secret": intent_of(call, body)["client_secret"], "type": "payment_intent"}
 
 
-def payments(call: Call, body: Obj) -> Obj:
+def payments(_call: Call, body: Obj) -> Obj:
     """What expand[]=payments shows."""
     found = []
     if body["_intent"] is not None:
@@ -250,7 +252,8 @@ ENDPOINTS: Final = (
         InvoiceCreateParams,
         create,
         names(
-            "customer subscription currency collection_method days_until_due auto_advance description metadata "
+            "customer subscription currency collection_method days_until_due auto_advance description "
+            "metadata "
             "pending_invoice_items_behavior"
         ),
     ),

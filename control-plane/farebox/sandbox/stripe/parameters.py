@@ -139,6 +139,8 @@ def _scalar(hint: Any, value: str, name: str) -> Any:
             raise invalid(f"Invalid decimal: {value}", name)
         return value
     if value == "" and hint is str:
-        message = f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset it; it {_EMPTY}"
-        raise invalid(message, name, code="parameter_invalid_empty")
+        message = (
+            f"You passed an empty string for '{name}'. We assume empty values are an attempt to unset it; "
+        )
+        raise invalid(f"{message}it {_EMPTY}", name, code="parameter_invalid_empty")
     return value

@@ -152,12 +152,16 @@ def confirm(
     off_session: bool = False,
     error_on_action: bool = False,
 ) -> Obj:
-    """Try the card: money, a refusal (402, kept), or a question to its holder. The intent is kept in any case."""
+    """Try the card: money, a refusal (402, kept), or a question to its holder. The intent is kept in any
+    case.
+    """
     if intent["payment_method"] is None:
         raise Refusal(
             400,
-            "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update "
-            "the PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
+            "You cannot confirm this PaymentIntent because it's missing a payment method. You can "
+            "either update "
+            "the PaymentIntent with a payment method and then confirm it again, or confirm it again "
+            "directly with a "
             "payment method or ConfirmationToken.",
             code="payment_intent_unexpected_state",
         )
@@ -231,7 +235,8 @@ def fail_authentication(call: Call, intent: Obj) -> Obj:
     error = {
         "code": "payment_intent_authentication_failure",
         "type": "invalid_request_error",
-        "message": "The provided PaymentMethod has failed authentication. You can provide payment_method_data or a new "
+        "message": "The provided PaymentMethod has failed authentication. You can provide "
+        "payment_method_data or a new "
         "PaymentMethod to attempt to fulfill this PaymentIntent again.",
     }
     intent |= {

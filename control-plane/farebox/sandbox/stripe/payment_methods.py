@@ -1,10 +1,10 @@
 """Payment methods: cards typed into our Elements form, and the `pm_card_…` test cards.
 
-https://docs.stripe.com/api/payment_methods. A number is looked up in the list of test cards and forgotten: what
-is kept is the card's name. The API refuses numbers that come with a secret key, as Stripe does.
+https://docs.stripe.com/api/payment_methods. A number is looked up in the list of test cards and forgotten:
+what is kept is the card's name. The API refuses numbers that come with a secret key, as Stripe does.
 """
 
-import datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
@@ -27,8 +27,10 @@ _UNSAFE: Final = (
     "Stripe.js, the Stripe mobile bindings, or Stripe Elements."
 )
 _SPENT: Final = (
-    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, shared with "
-    "a connected account without Customer attachment, or was detached from a Customer. It may not be used again. "
+    "The provided PaymentMethod was previously used with a PaymentIntent without Customer attachment, "
+    "shared with "
+    "a connected account without Customer attachment, or was detached from a Customer. It may not be "
+    "used again. "
     "To use a PaymentMethod multiple times, you must attach it to a Customer first."
 )
 _BY_NAME: Final = {card.name: card for card in CARDS}
@@ -65,7 +67,7 @@ def typed_card(call: Call, details: Obj) -> Card:
     if not number.isascii() or not number.isdigit() or not 12 <= len(number) <= 19 or not passes_luhn(number):
         raise _typed("incorrect_number", "Your card number is incorrect.", "number")
     month, year = _expiry(details)
-    today = datetime.datetime.fromtimestamp(call.now, datetime.UTC)
+    today = datetime.fromtimestamp(call.now, UTC)
     if not 1 <= month <= 12:
         raise _typed("invalid_expiry_month", "Your card's expiration month is invalid.", "exp_month")
     if not today.year <= year <= today.year + 50 or (year, month) < (today.year, today.month):
@@ -104,7 +106,7 @@ def new_method(
     customer: str | None = None,
 ) -> Obj:
     """A payment method for a test card; it is not kept yet."""
-    month, year = expires or (12, datetime.datetime.fromtimestamp(call.now, datetime.UTC).year + 3)
+    month, year = expires or (12, datetime.fromtimestamp(call.now, UTC).year + 3)
     given = billing or {}
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     seed = f"{call.world.store.note('seed')}:{card.number}".encode()

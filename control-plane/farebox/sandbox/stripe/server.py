@@ -1,4 +1,5 @@
-"""Stripe over HTTP: keys, versions, idempotency and faults around the endpoints; one request, one transaction.
+"""Stripe over HTTP: keys, versions, idempotency and faults around the endpoints; one request, one
+transaction.
 
 https://docs.stripe.com/api/authentication, /errors, /idempotent_requests, /versioning
 """
@@ -116,9 +117,10 @@ class StripeServer:
                 and request.method == "POST"
                 and content_type != "application/x-www-form-urlencoded"
             ):
-                raise Refusal(
+                raise Refusal(  # noqa: TRY301 - answered like every refusal, below
                     400,
-                    "Invalid request (check that your POST content type is application/x-www-form-urlencoded).",
+                    "Invalid request (check that your POST content type is "
+                    "application/x-www-form-urlencoded).",
                 )
             if key is not None and (known := self._known(key, request)) is not None:
                 return known.status, known.body, True
@@ -148,7 +150,8 @@ class StripeServer:
         if not given:
             raise Refusal(
                 401,
-                "You did not provide an API key. You need to provide your API key in the Authorization header, "
+                "You did not provide an API key. You need to provide your API key in the Authorization "
+                "header, "
                 "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
             )
         keys = self._world.keys
@@ -164,7 +167,8 @@ class StripeServer:
         if version != API_VERSION:
             raise Refusal(
                 400,
-                f"Invalid Stripe API version: {version}. The sandbox speaks {API_VERSION}, the version of the SDK.",
+                f"Invalid Stripe API version: {version}. The sandbox speaks {API_VERSION}, the version "
+                "of the SDK.",
             )
 
     def _known(self, key: str, request: _Request) -> Answer | None:
@@ -174,7 +178,8 @@ class StripeServer:
         if key in self._in_flight:
             raise Refusal(
                 409,
-                f"There is currently another in-progress request using this Idempotent Key ({key}). Please try "
+                f"There is currently another in-progress request using this Idempotent Key ({key}). "
+                "Please try "
                 "again later.",
                 code="idempotency_key_in_use",
             )
@@ -225,13 +230,16 @@ class StripeServer:
                 return endpoint, match.groupdict()
         raise Refusal(
             404,
-            f"Unrecognized request URL ({request.method}: {request.path}). The sandbox has the endpoints that its "
+            f"Unrecognized request URL ({request.method}: {request.path}). The sandbox has the "
+            "endpoints that its "
             "page lists.",
         )
 
 
 def acting(world: World, act: Callable[[Call], Any], params: Obj | None = None) -> Any:
-    """Do something in the place of a person or of time, as one transaction. A kept Refusal is kept, then raised."""
+    """Do something in the place of a person or of time, as one transaction. A kept Refusal is kept, then
+    raised.
+    """
     kept: Refusal | None = None
     with world.store.transaction():
         try:

@@ -25,7 +25,8 @@ from farebox.sandbox.stripe.errors import Refusal
 from farebox.sandbox.stripe.payment_methods import attach, card_of, checks, method_named, usable
 
 _HONOURED: Final = names(
-    "customer payment_method description metadata usage allowed_payment_method_types automatic_payment_methods"
+    "customer payment_method description metadata usage allowed_payment_method_types "
+    "automatic_payment_methods"
 )
 
 
@@ -90,7 +91,8 @@ def confirm(call: Call, intent: Obj, return_url: str | None) -> Obj:
     if intent["payment_method"] is None:
         raise Refusal(
             400,
-            "You cannot confirm this SetupIntent because it's missing a payment method. Update the SetupIntent "
+            "You cannot confirm this SetupIntent because it's missing a payment method. Update the "
+            "SetupIntent "
             "with a payment method and then confirm it again.",
             param="payment_method",
             code="parameter_missing",
@@ -130,7 +132,8 @@ def fail_authentication(call: Call, intent: Obj) -> Obj:
     error = {
         "code": "setup_intent_authentication_failure",
         "type": "invalid_request_error",
-        "message": "We are unable to authenticate your payment method. Please choose a different payment method and "
+        "message": "We are unable to authenticate your payment method. Please choose a different "
+        "payment method and "
         "try again.",
     }
     intent |= {

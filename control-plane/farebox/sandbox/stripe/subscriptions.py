@@ -196,7 +196,7 @@ def period_invoice(call: Call, body: Obj, reason: str) -> Obj:
             "type": "subscription_item_details",
         }
         name = call.find("product", price["product"])["name"]
-        text = f"{item['quantity']} × {name}"
+        text = f"{item['quantity']} × {name}"  # noqa: RUF001 - as Stripe writes it
         amount = price["unit_amount"] * item["quantity"]
         invoice_drafts.line(
             call, made, amount, text, period, parent=parent, quantity=item["quantity"], price=price
@@ -323,13 +323,13 @@ def _change_item(call: Call, body: Obj, given: Obj, where: str, *, prorate: bool
 
 
 def _prorate(call: Call, body: Obj, item: Obj, sign: int) -> None:
-    """Credit (−1) or charge (1) what is left of the period, by the second."""
+    """Credit (-1) or charge (1) what is left of the period, by the second."""
     start, end = item["current_period_start"], item["current_period_end"]
     if body["status"] == "trialing" or end <= start:
         return
     whole, left = item["price"]["unit_amount"] * item["quantity"], max(0, end - call.now)
     amount = sign * ((2 * whole * left + (end - start)) // (2 * (end - start)))
-    text = f"{'Remaining' if sign > 0 else 'Unused'} time on {item['quantity']} × {item['price']['id']}"
+    text = f"{'Remaining' if sign > 0 else 'Unused'} time on {item['quantity']} × {item['price']['id']}"  # noqa: RUF001 - as Stripe writes it
     made = invoice_items.item_of(
         call,
         body["customer"],
@@ -375,7 +375,8 @@ def listed(call: Call) -> Obj:
 
 
 _SHARED: Final = names(
-    "items default_payment_method metadata description cancel_at_period_end proration_behavior collection_method "
+    "items default_payment_method metadata description cancel_at_period_end proration_behavior "
+    "collection_method "
     "days_until_due off_session trial_end payment_behavior"
 )
 ENDPOINTS: Final = (
