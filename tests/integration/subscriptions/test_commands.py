@@ -30,6 +30,7 @@ def farebox(
         monkeypatch.setenv(f"FAREBOX_{name.upper()}", getattr(settings, name).get_secret_value())
 
     async def command(*argv: str) -> tuple[int, str, str]:
+        capsys.readouterr()  # what the API has logged so far
         code = await asyncio.to_thread(run, list(argv))
         written = capsys.readouterr()
         return code, written.out, written.err
