@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from click.testing import CliRunner, Result
 from tests.integration.invoices.world import Customer, World, at
 
+from farebox.coupons import service as coupons
 from farebox.db import Database
 from farebox.invoices import service
 from farebox.migrations import DatabaseUrls
 from farebox.settings import Settings
+from farebox.taxes import service as taxes
+from farebox.taxes.deciding import Rate
 from farebox_cli.commands.invoices import verify
 from farebox_worker.collect.once import collect_once
 
@@ -158,3 +162,91 @@ async def test_a_tenant_can_export_its_proof(world: World, database: DatabaseUrl
     empty = tmp_path / "empty"
     empty.mkdir()
     assert check(path, empty).return_value == 0
+
+
+async def test_everything_an_invoice_can_hold_is_derived_again(world: World, tmp_path: Path) -> None:
+    """Meters of the plan's own, bounds, a coupon, included tax, a short last period, an operator's
+    correction, and lines that come late to all of it: equal from the files alone; any amount that is changed
+    is found.
+    """
+    charges = [
+        {"code": "base", "model": "flat", "description": "Base", "amount": "31", "prorate": "second"},
+        {"code": "packs", "model": "package", "description": "Packs", "size": "7", "price": "0.33",
+         "included": "100", "meter": "requests"},
+        {"code": "keys", "model": "volume", "description": "Keys", "meter": "keys", "maximum": "3",
+         "tiers": [{"up_to": "1", "unit_price": "2"}, {"up_to": None, "unit_price": "1.75"}]},
+        {"code": "big", "model": "graduated", "description": "Bytes", "meter": "out",
+         "tiers": [{"up_to": "1000", "unit_price": "0"}, {"up_to": None, "unit_price": "0.0001"}]},
+        {"code": "least", "model": "minimum", "description": "At least", "amount": "60", "prorate": "second"},
+    ]  # fmt: skip
+    await world.plan("rich-1", charges, currency="EUR")
+    meters = [
+        {"code": "keys", "aggregation": "unique", "field": "key"},
+        {"code": "out", "aggregation": "sum", "field": "bytes_out", "methods": ["POST"], "statuses": ["2xx"]},
+    ]
+    await world.rows(
+        "INSERT INTO plan_versions (id, plan_id, version, code, state, currency, charges, limits, meters, "
+        "published_at) SELECT gen_random_uuid(), plan_id, 2, 'rich-2', 'published', currency, charges, "
+        "limits, CAST(:meters AS jsonb), now() FROM plan_versions WHERE code = 'rich-1'",
+        meters=json.dumps(meters),
+    )
+    customer = await world.customer("rich-2", since="2026-11-04T10:20:30")
+    async with world.database.transaction() as session:
+        await taxes.set_rate(
+            session, Rate("DE", "", "VAT", Decimal(19), inclusive=True, valid_from=at("2020-01-01"))
+        )
+        await coupons.offer(session, coupons.Offer(code="C", name="Third", percent=Decimal("33.3333")))
+        await coupons.redeem(session, customer.id, "C", at=at("2026-11-05"))
+    await world.rows(
+        "INSERT INTO billing_profiles (organization_id, legal_name, country) VALUES (:id, 'A', 'DE')",
+        id=customer.id,
+    )
+    chance = random.Random(3)
+    edge = Edge(tmp_path)
+
+    def some(month_: str, lines: int) -> list[bytes]:
+        return [
+            edge.line(
+                customer, f"2026-{month_}-{chance.randrange(5, 28):02d}T12:00",
+                key=f"keykeyke{chance.randrange(10, 14)}", out=chance.randrange(9_000),
+                method=chance.choice(["POST", "GET"]), status=chance.choice([200, 201, 404]),
+            )
+            for _ in range(lines)
+        ]  # fmt: skip
+
+    november = some("11", 400)
+    held_back = [november.pop(chance.randrange(len(november))) for _ in range(60)]
+    first = edge.write("a.log", november)
+    await world.node("gw-1", read_to="2026-12-01T12:00")
+    world.clock.instant = at("2026-12-01T12:10")
+    await collect_once(world.database, "gw-1", [first], clock=world.clock)
+    assert (await world.run()).failures == []
+    invoice = await export(world, tmp_path, customer, 0)
+    result = check(invoice, first)
+    assert result.return_value == 0, result.output
+
+    second = edge.write("b.log", [*held_back, *some("12", 100)])
+    await collect_once(world.database, "gw-1", [second], clock=world.clock)
+    await world.rows(
+        "INSERT INTO usage_corrections (id, organization_id, subscription_id, period_id, meter, quantity, "
+        "at, reason, actor) SELECT gen_random_uuid(), organization_id, subscription_id, id, 'requests', 50, "
+        "starts_at, 'backfill', 'operator' FROM billing_periods WHERE is_first AND organization_id = :id",
+        id=customer.id,
+    )
+    world.clock.instant = at("2027-01-01T12:10")
+    await world.node("gw-1", read_to="2027-01-01T12:00")
+    report = await world.run()
+    assert report.failures == []
+    assert report.corrections > 0
+    corrected = await export(world, tmp_path, customer, 1)
+    result = check(corrected, first, second)
+    assert result.return_value == 0, result.output
+
+    document = json.loads(corrected.read_text())
+    for place in ("lines", "taxes"):
+        for number in range(len(document["invoice"][place])):
+            forged = json.loads(corrected.read_text())
+            forged["invoice"][place][number]["amount_minor"] += 1
+            corrected.write_text(json.dumps(forged))
+            assert check(corrected, first, second).return_value == 1
+            corrected.write_text(json.dumps(document))
