@@ -19,6 +19,7 @@ from farebox.addresses import refuse_unreadable
 from farebox.admin import views as admin
 from farebox.alerts import views as alerts
 from farebox.billing import views as billing
+from farebox.billing_details import views as billing_details
 from farebox.clock import Clock, SystemClock
 from farebox.db import Database
 from farebox.endpoints import Endpoints, route
@@ -70,6 +71,7 @@ ENDPOINTS: Final[Endpoints] = (
     *products.ENDPOINTS,
     *plans_admin.ENDPOINTS,
     *billing.ENDPOINTS,
+    *billing_details.ENDPOINTS,
     *alerts.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *add_ons.ENDPOINTS,

@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 NAME_LENGTH: Final = 80
+LINE_LENGTH: Final = 200
 PASSWORD_LENGTH: Final = 128
 EMAIL_LENGTH: Final = 254
 _FORBIDDEN: Final = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
@@ -94,6 +95,15 @@ Name = Annotated[
     name_schema(NAME_LENGTH),
 ]
 """1 to 80 characters, trimmed, NFC, without control or direction characters."""
+
+Line = Annotated[
+    str,
+    BeforeValidator(_nfc),
+    StringConstraints(min_length=1, max_length=LINE_LENGTH),
+    AfterValidator(_plain),
+    name_schema(LINE_LENGTH),
+]
+"""1 to 200 characters of an address or a reason, as a name otherwise."""
 
 Email = Annotated[
     str,
