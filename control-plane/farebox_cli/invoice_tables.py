@@ -31,7 +31,12 @@ def invoice_tables(view: "InvoiceView", exported: dict[str, Any]) -> list[Table]
         (line.position, line.description, f"{line.quantity.normalize():f}", line.amount)
         for line in view.lines
     ]
-    sums = (("Subtotal", view.subtotal), ("Tax", view.tax), ("Total", view.total))
+    taxes = [(f"{tax.name} {tax.rate.normalize():f} %, {tax.kind}", tax.amount) for tax in view.taxes]
+    sums = [("Subtotal", view.subtotal), *(taxes or [("Tax", view.tax)]), ("Total", view.total)]
+    settled = (("Credits", view.credits), ("Credit notes", view.credited), ("Paid", view.paid))
+    sums += [(name, -amount) for name, amount in settled if amount.minor]
+    if view.open.minor:
+        sums.append(("Open", view.open))
     lines += [(None, name, None, amount) for name, amount in sums]
     excluded = [(reason, count["requests"], count["units"]) for reason, count in basis["excluded"].items()]
     nodes = [(node["code"], node["state"], node["read_to_end_at"]) for node in statement["nodes"]]
