@@ -172,6 +172,29 @@ STILL_IN_USE: Final = Problem(
 )
 COUPON_UNKNOWN: Final = Problem("coupon_unknown", 404, "No coupon on offer has this code.")
 COUPON_USED: Final = Problem("coupon_used", 409, "This coupon was redeemed before, or is used up.")
+PAYMENTS_UNAVAILABLE: Final = Problem(
+    "payments_unavailable", 503, "Payments of this kind are not set up here. Nothing was charged."
+)
+PAYMENT_PROVIDER_AWAY: Final = Problem(
+    "payment_provider_away",
+    503,
+    "The payment provider did not answer. Look at the payment before you try again: it may have been made.",
+)
+PAYMENT_REFUSED: Final = Problem("payment_refused", 402, "The payment was refused; nothing was charged.")
+PAYMENT_IN_PROGRESS: Final = Problem(
+    "payment_in_progress", 409, "A payment for this is under way. Wait for it, or finish it."
+)
+NO_PAYMENT_METHOD: Final = Problem(
+    "no_payment_method", 409, "There is no saved card to charge. Add one, or pay on a page."
+)
+NOTHING_TO_PAY: Final = Problem("nothing_to_pay", 409, "Nothing of this invoice is open.")
+NOT_REFUNDABLE: Final = Problem("not_refundable", 409, "That much of this payment cannot be refunded.")
+PAYMENT_REFERENCE_USED: Final = Problem(
+    "payment_reference_used", 409, "A payment with this reference is recorded already."
+)
+DUNNING_STATE: Final = Problem("dunning_state", 409, "The dunning case is in another state.")
+DUNNING_RULES: Final = Problem("dunning_rules", 422, "These rules of dunning cannot be followed.")
+WEBHOOK_REFUSED: Final = Problem("webhook_refused", 400, "The webhook's signature cannot be believed.")
 
 PROBLEMS: Final[Mapping[str, Problem]] = {
     value.code: value for value in list(globals().values()) if isinstance(value, Problem)
@@ -205,24 +228,3 @@ def as_envelope(refusal: Refusal, *, request_id: str) -> dict[str, Any]:
     return contract.envelope(
         refusal.problem.code, refusal.message, request_id=request_id, details=refusal.details
     )
-PAYMENTS_UNAVAILABLE: Final = Problem(
-    "payments_unavailable", 503, "Payments of this kind are not set up here. Nothing was charged."
-)
-PAYMENT_PROVIDER_AWAY: Final = Problem(
-    "payment_provider_away",
-    503,
-    "The payment provider did not answer. Look at the payment before you try again: it may have been made.",
-)
-PAYMENT_REFUSED: Final = Problem("payment_refused", 402, "The payment was refused; nothing was charged.")
-PAYMENT_IN_PROGRESS: Final = Problem(
-    "payment_in_progress", 409, "A payment for this is under way. Wait for it, or finish it."
-)
-NO_PAYMENT_METHOD: Final = Problem(
-    "no_payment_method", 409, "There is no saved card to charge. Add one, or pay on a page."
-)
-NOTHING_TO_PAY: Final = Problem("nothing_to_pay", 409, "Nothing of this invoice is open.")
-NOT_REFUNDABLE: Final = Problem("not_refundable", 409, "That much of this payment cannot be refunded.")
-PAYMENT_REFERENCE_USED: Final = Problem(
-    "payment_reference_used", 409, "A payment with this reference is recorded already."
-)
-WEBHOOK_REFUSED: Final = Problem("webhook_refused", 400, "The webhook's signature cannot be believed.")
