@@ -7,6 +7,7 @@ from farebox.billing_details import model as billing_details
 from farebox.coupons import model as coupons
 from farebox.credits import model as credits_
 from farebox.db import Base
+from farebox.dunning import model as dunning
 from farebox.gateways import model as gateways
 from farebox.invoices import model as invoices
 from farebox.keys import model as keys
@@ -20,8 +21,8 @@ from farebox.usage import model as usage
 from farebox.users import model as users
 
 __all__ = [
-    "add_ons", "alerts", "billing_details", "coupons", "credits_", "gateways", "idempotency", "invoices",
-    "keys", "metadata", "organizations",
+    "add_ons", "alerts", "billing_details", "coupons", "credits_", "dunning", "gateways", "idempotency",
+    "invoices", "keys", "metadata", "organizations",
     "outbox", "payments", "plans", "products", "subscriptions", "taxes", "usage", "users",
 ]  # fmt: skip
 

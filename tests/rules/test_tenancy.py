@@ -16,7 +16,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from tests.support import planting, planting_payments
+from tests.support import planting, planting_dunning, planting_payments
 from tests.support.api_client import Api, Person
 from tests.support.web import api, clock, settings, worker
 
@@ -33,7 +33,7 @@ __all__ = ["api", "clock", "settings", "worker"]
 
 TENANT_TABLES = sorted(table.name for table in metadata.sorted_tables if "organization_id" in table.columns)
 UNKNOWN = {"key": "key_0000000000", "org": "org_0000000000", "inv": "inv_00000000000000000000000000"}
-UNKNOWN |= {prefix: f"{prefix}_{'0' * 26}" for prefix in ("pay", "card")}
+UNKNOWN |= {prefix: f"{prefix}_{'0' * 26}" for prefix in ("pay", "card", "dun")}
 DOCUMENT = openapi.document(ENDPOINTS, server="http://test")
 
 
@@ -59,6 +59,7 @@ async def settle(api: Api, worker: Database, clock: ManualClock, email: str) -> 
     await planting.usage_correction(worker, organization, clock.now())
     await planting.billing(worker, organization, clock.now())
     paid = await planting_payments.payments(worker, organization, clock.now())
+    paid["dun"] = await planting_dunning.dunning(worker, organization, clock.now())
     return Tenant(person, organization, {"key": key, "inv": invoice, "org": person.organization_id, **paid})
 
 
@@ -120,8 +121,10 @@ async def _send(
     query = {name: value for name, value in values.items() if name in declared.query.model_fields}
     body = None
     if declared.method != "GET" and declared.body.model_fields:
-        schema = DOCUMENT["components"]["schemas"][declared.body.__name__]
-        body = schemas.sample(schema, DOCUMENT["components"]["schemas"])
+        known = DOCUMENT["components"]["schemas"]
+        # A model that is taken and shown stands there twice.
+        schema = known.get(declared.body.__name__) or known[f"{declared.body.__name__}-Input"]
+        body = schemas.sample(schema, known)
         body |= {name: value for name, value in values.items() if name in declared.body.model_fields}
         if declared.path == "/auth/login":
             body |= {"email": mine.person.email, "password": "correct horse battery staple"}
@@ -169,7 +172,8 @@ async def test_no_route_reaches_another_tenant(
     """Another tenant's id is answered like one that never existed, on every route and in every place."""
     mine = await settle(api, worker, clock, "ada@example.com")
     theirs = await settle(api, worker, clock, "eve@example.com")
-    assert await walk(api, database.app, mine, theirs) == []
+    found = await walk(api, database.app, mine, theirs)
+    assert found == [], "\n".join(found)
 
 
 @pytest.mark.parametrize("table", [*TENANT_TABLES, "organizations"])

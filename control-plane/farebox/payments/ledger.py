@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from farebox import ids, problems
 from farebox.credits import service as credit
 from farebox.credits.model import CreditEntry, CreditGrant
+from farebox.dunning import service as dunning
 from farebox.invoices import settlement
 from farebox.invoices.model import Invoice
 from farebox.money import Money
@@ -76,7 +77,7 @@ async def record(session: AsyncSession, payment_id: UUID, seen: Seen, *, now: da
         row.state, row.updated_at = seen.state, now
         await session.flush()
         if seen.state == "failed":
-            await _announce_failure(session, row)
+            await _announce_failure(session, row, now)
     await session.flush()
     return row
 
@@ -90,7 +91,7 @@ async def fail(
         row.state, row.failure_code, row.failure_reason, row.updated_at = state, code[:100], reason[:500], now
         await session.flush()
         if state == "failed":
-            await _announce_failure(session, row)
+            await _announce_failure(session, row, now)
     return row
 
 
@@ -114,14 +115,17 @@ async def _succeed(session: AsyncSession, row: Payment, *, now: datetime) -> Non
     )
 
 
-async def _announce_failure(session: AsyncSession, row: Payment) -> None:
-    await enqueue(
-        session, PAYMENT_FAILED, organization=row.organization_id, payload={"payment": public_id(row.id)}
-    )
+async def _announce_failure(session: AsyncSession, row: Payment, now: datetime) -> None:
+    following = await dunning.next_attempt_at(session, row.invoice_id, wall=now)
+    payload = {"payment": public_id(row.id), "next_attempt_at": following}
+    await enqueue(session, PAYMENT_FAILED, organization=row.organization_id, payload=payload)
 
 
 async def allocate(session: AsyncSession, row: Payment, amount: Money, *, now: datetime) -> None:
-    """Put money on the payment's invoice, or on the oldest open ones; the rest becomes balance."""
+    """Put money on the payment's invoice, or on the oldest open ones; the rest becomes balance.
+
+    What dunning kept from the organization for these invoices it gives back here.
+    """
     invoices = [row.invoice_id] if row.invoice_id is not None else await open_invoices(session, row)
     left = amount
     for invoice_id in invoices:
@@ -143,6 +147,7 @@ async def allocate(session: AsyncSession, row: Payment, amount: Money, *, now: d
         )
         session.add(_allocation(row, left, now, grant_id=grant_id))
     await session.flush()
+    await dunning.settled(session, row.organization_id, now=now)
 
 
 async def open_invoices(session: AsyncSession, row: Payment) -> list[UUID]:
