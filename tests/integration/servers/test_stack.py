@@ -20,7 +20,7 @@ from farebox_cli.errors import Exit
 from farebox_cli.servers import embedded_postgres, embedded_redis
 from farebox_cli.stack import StackOptions, StackState, read_state, running_stack
 
-_MEMBERS = {"postgres", "redis", "mail", "upstream", "worker", "collect", "web", "edge"}
+_MEMBERS = {"postgres", "redis", "mail", "upstream", "payments", "worker", "collect", "web", "edge"}
 _UP = (sys.executable, "-m", "farebox_cli", "up", "--free-ports", "--quiet", "--json")
 
 

@@ -1,6 +1,7 @@
 """Ports, addresses and variables of the stack: pure decisions."""
 
 import itertools
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,9 @@ def test_a_taken_port_is_replaced_and_said() -> None:
 def test_free_ports_disturb_nobody_and_are_all_different() -> None:
     """For tests and demos none of the well-known ports is used, and no port twice."""
     ports, said = _choose(StackOptions(_HOME, ports="free"), taken=set())
-    numbers = [ports.web, ports.gateway, ports.gateway_admin, ports.upstream, ports.smtp]
-    assert len(set(numbers)) == 5
-    assert not {8080, 9080, 9180, 8090, 1025} & set(numbers)
+    numbers = asdict(ports).values()
+    assert len(set(numbers)) == len(numbers)
+    assert not {8080, 9080, 9180, 8090, 1025, 8095} & set(numbers)
     assert said == []
 
 
@@ -109,13 +110,16 @@ def test_secrets_are_made_once() -> None:
     roles = {"farebox_app": "FAREBOX_DATABASE_URL"}
     recorded = {
         "FAREBOX_TOKEN_SECRET": "t" * 40,
+        "FAREBOX_LINK_SECRET": "l" * 40,
         "FAREBOX_GATEWAY_ADMIN_KEY": "k" * 40,
         "FAREBOX_DATABASE_URL": "postgresql://farebox_app:p%40ss@127.0.0.1/farebox",
     }
-    assert Secrets.kept_or_new(recorded, roles) == Secrets("t" * 40, "k" * 40, {"farebox_app": "p@ss"})
+    assert Secrets.kept_or_new(recorded, roles) == Secrets(
+        token="t" * 40, link="l" * 40, gateway_admin="k" * 40, database={"farebox_app": "p@ss"}
+    )
     first, second = Secrets.kept_or_new({}, roles), Secrets.kept_or_new({}, roles)
     assert len(first.token) >= 32
-    assert first.token != second.token
+    assert len({first.token, second.token, first.link, second.link}) == 4
     assert first.database["farebox_app"] != second.database["farebox_app"]
 
 
