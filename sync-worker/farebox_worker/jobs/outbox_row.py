@@ -18,9 +18,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 from farebox.clock import Clock
 from farebox.db import Database
 from farebox.notifications import service as notifications
-from farebox.outbox import PAYMENT_CUSTOMER, SEND_MAIL
+from farebox.outbox import INVOICE_COLLECT, PAYMENT_CUSTOMER, SEND_MAIL
 from farebox.settings import Settings
 from farebox_worker.announcing import ANNOUNCEMENTS, Telling
+from farebox_worker.dunning import charging
 from farebox_worker.payments import customers
 from farebox_worker.supervision import describe
 
@@ -95,7 +96,11 @@ async def send_mail(context: Context, organization_id: UUID | None, payload: Map
 
 
 WORK: Final[Mapping[str, Work]] = MappingProxyType(
-    {SEND_MAIL.name: send_mail, PAYMENT_CUSTOMER.name: customers.make_known}
+    {
+        SEND_MAIL.name: send_mail,
+        PAYMENT_CUSTOMER.name: customers.make_known,
+        INVOICE_COLLECT.name: charging.collect_issued,
+    }
 )
 """Which jobs go through the queue. Those of the gateways are done by whoever holds the gateway's lock."""
 

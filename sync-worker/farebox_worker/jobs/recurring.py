@@ -15,10 +15,11 @@ from sqlalchemy import text
 from farebox.payments import providers
 from farebox_worker import billing
 from farebox_worker.advisory import LockLostError, try_lock
+from farebox_worker.dunning import recurring as dunning
 from farebox_worker.jobs.counters import reseed_if_lost
 from farebox_worker.jobs.outbox_row import Context
-from farebox_worker.subscriptions import alerts, due
 from farebox_worker.payments import recurring as payments
+from farebox_worker.subscriptions import alerts, due
 from farebox_worker.supervision import every, keep, wait_for
 
 LOCK: Final = "farebox recurring"
@@ -94,6 +95,7 @@ async def _while_held(context: Context, check: Callable[[], Awaitable[None]], st
         }
         opened = await stack.enter_async_context(providers.opened(context.settings))
         parts |= payments.parts(context, opened)
+        parts |= dunning.parts(context, opened)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(watch())
             for name, (seconds, part) in parts.items():
