@@ -55,6 +55,8 @@ PAYMENT_SUCCEEDED: Final = Job("payment.succeeded")
 """Payload: `payment`, its public id. Money arrived."""
 PAYMENT_FAILED: Final = Job("payment.failed")
 """Payload: `payment`, its public id. An attempt to get money failed."""
+CREDIT_NOTE_REFUND: Final = Job("credit_note.refund")
+"""Payload: `credit_note`, its id (`cn_…`). Refund what it planned; what cannot be refunded becomes balance."""
 
 
 class OutboxRow(Base):

@@ -170,6 +170,15 @@ AMOUNT_TOO_LARGE: Final = Problem(
 STILL_IN_USE: Final = Problem(
     "still_in_use", 409, "Something still leads there; `details.used_by` names what. Lead it elsewhere first."
 )
+INVOICE_STATE: Final = Problem(
+    "invoice_state", 409, "The invoice is in a state in which that cannot be done."
+)
+NOT_CREDITABLE: Final = Problem(
+    "not_creditable", 409, "That much of this invoice cannot be credited; `details.left` is what could be."
+)
+LINKS_UNAVAILABLE: Final = Problem(
+    "links_unavailable", 503, "Links to invoices are not set up here; the setting `link_secret` is empty."
+)
 COUPON_UNKNOWN: Final = Problem("coupon_unknown", 404, "No coupon on offer has this code.")
 COUPON_USED: Final = Problem("coupon_used", 409, "This coupon was redeemed before, or is used up.")
 PAYMENTS_UNAVAILABLE: Final = Problem(

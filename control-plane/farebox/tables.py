@@ -5,10 +5,12 @@ from farebox.add_ons import model as add_ons
 from farebox.alerts import model as alerts
 from farebox.billing_details import model as billing_details
 from farebox.coupons import model as coupons
+from farebox.credit_notes import model as credit_notes
 from farebox.credits import model as credits_
 from farebox.db import Base
 from farebox.dunning import model as dunning
 from farebox.gateways import model as gateways
+from farebox.invoices import events as invoice_events
 from farebox.invoices import model as invoices
 from farebox.keys import model as keys
 from farebox.organizations import model as organizations
@@ -21,9 +23,9 @@ from farebox.usage import model as usage
 from farebox.users import model as users
 
 __all__ = [
-    "add_ons", "alerts", "billing_details", "coupons", "credits_", "dunning", "gateways", "idempotency",
-    "invoices", "keys", "metadata", "organizations",
-    "outbox", "payments", "plans", "products", "subscriptions", "taxes", "usage", "users",
+    "add_ons", "alerts", "billing_details", "coupons", "credit_notes", "credits_", "dunning", "gateways",
+    "idempotency", "invoice_events", "invoices", "keys", "metadata", "organizations", "outbox", "payments",
+    "plans", "products", "subscriptions", "taxes", "usage", "users",
 ]  # fmt: skip
 
 metadata = Base.metadata

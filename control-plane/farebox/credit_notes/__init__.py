@@ -1,0 +1,1 @@
+"""Credit notes: documents of their own that take invoices back, whole or in part."""
