@@ -18,8 +18,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from farebox.clock import Clock
 from farebox.db import Database
 from farebox.notifications import service as notifications
-from farebox.outbox import INVOICE_COLLECT, PAYMENT_CUSTOMER, SEND_MAIL
+from farebox.outbox import CREDIT_NOTE_REFUND, INVOICE_COLLECT, PAYMENT_CUSTOMER, SEND_MAIL
 from farebox.settings import Settings
+from farebox_worker import credit_notes
 from farebox_worker.announcing import ANNOUNCEMENTS, Telling
 from farebox_worker.dunning import charging
 from farebox_worker.payments import customers
@@ -100,6 +101,7 @@ WORK: Final[Mapping[str, Work]] = MappingProxyType(
         SEND_MAIL.name: send_mail,
         PAYMENT_CUSTOMER.name: customers.make_known,
         INVOICE_COLLECT.name: charging.collect_issued,
+        CREDIT_NOTE_REFUND.name: credit_notes.refund,
     }
 )
 """Which jobs go through the queue. Those of the gateways are done by whoever holds the gateway's lock."""
