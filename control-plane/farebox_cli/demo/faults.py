@@ -1,4 +1,4 @@
-"""Chapter 7: processes are killed while requests flow, and nothing is lost or doubled."""
+"""Processes are killed while requests flow, and nothing is lost or doubled."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ _PLAN: Final = {
 async def kill_things(scene: Scene) -> None:
     """Kill the gateway, the worker and the collector with SIGKILL under load; count both sides."""
     say, account = scene.narrator, scene.account
-    say.chapter(7, "kill -9 while requests flow")
+    say.chapter("kill -9 while requests flow")
     plan = scene.folder / "demo-wide.json"
     plan.write_text(json.dumps(_PLAN, indent=1))
     await scene.command("plan", "publish", str(plan))

@@ -1,4 +1,4 @@
-"""Chapters 5 and 6: a month passes, the invoice, and its proof."""
+"""A month passes, the invoice, and its proof."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ _SEED: Final = 20_260_101
 async def a_month(scene: Scene) -> str:
     """Let the starter period pass, close it, and show the invoice; return the invoice's id."""
     say, account = scene.narrator, scene.account
-    say.chapter(5, "A month passes, and its invoice")
+    say.chapter("A month passes, and its invoice")
     current = (await scene.api("GET", "/billing/current")).data
     start, end = (datetime.fromisoformat(current[edge]) for edge in ("period_start", "period_end"))
     say.say(
@@ -79,7 +79,7 @@ async def a_month(scene: Scene) -> str:
 async def proof(scene: Scene, number: str) -> None:
     """Export the invoice with its proof, derive it again from raw lines, then change one line."""
     say = scene.narrator
-    say.chapter(6, "The proof: from raw lines to the cent, with no database")
+    say.chapter("The proof: from raw lines to the cent, with no database")
     exported = scene.folder / "invoice.json"
     await scene.command("invoice", "show", number, "--proof", "-o", str(exported))
     made_up = sorted(scene.folder.glob("made-up-week-*.log"))

@@ -27,10 +27,12 @@ class Narrator:
         self._console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self.failures: list[str] = []
         self.checks = 0
+        self.chapters = 0
 
-    def chapter(self, number: int, title: str) -> None:
+    def chapter(self, title: str) -> None:
         """Begin a chapter."""
-        self._console.print(f"\n[bold cyan]{number}. {escape(title)}[/]")
+        self.chapters += 1
+        self._console.print(f"\n[bold cyan]{self.chapters}. {escape(title)}[/]")
 
     def say(self, text: str) -> None:
         """Say a sentence."""

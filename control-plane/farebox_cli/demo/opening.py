@@ -1,12 +1,12 @@
-"""Chapters 1 to 4: sign-up, keys, limits and quota, usage."""
+"""The opening: sign-up, keys, limits and quota, usage."""
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from farebox.sandbox.mail import wait_for_mail
 from farebox_cli.demo.scene import EMAIL, PASSWORD, Scene
 
 QUOTA: Final = 20
@@ -23,21 +23,14 @@ _QUOTA_PLAN: Final = {
 async def sign_up(scene: Scene) -> None:
     """Register, verify the e-mail, log in."""
     say = scene.narrator
-    say.chapter(1, "An organization signs up")
+    say.chapter("An organization signs up")
     registered = await scene.api(
         "POST",
         "/auth/register",
         body={"email": EMAIL, "password": PASSWORD, "name": "Ada", "organization_name": "Analytical Engines"},
     )
     say.require(registered.status == 201, "registered", found=registered.body)
-    mail = await wait_for_mail(
-        Path(scene.stack.addresses.mail_folder),
-        to=EMAIL,
-        matching=lambda found: "erif" in str(found["Subject"]),
-    )
-    body = mail.get_body(("plain",))
-    text = body.get_content() if body else ""
-    say.say(f"mail arrived over SMTP: “{mail['Subject']}” to {mail['To']}")
+    text = await scene.mail("Verify your e-mail")
     token = re.search(r"[?&#]token=([\w-]+)", text) or re.search(r"^\s*([\w-]{32,})\s*$", text, re.MULTILINE)
     say.require(token is not None, "the mail carries a verification token", found=text)
     assert token is not None  # noqa: S101 - for the type checker; `require` has raised otherwise
@@ -52,7 +45,7 @@ async def sign_up(scene: Scene) -> None:
 async def first_calls(scene: Scene) -> None:
     """Issue keys, call through the gateway with and without them, revoke one."""
     say, account = scene.narrator, scene.account
-    say.chapter(2, "A key, and calls through the gateway")
+    say.chapter("A key, and calls through the gateway")
     account.key, account.key_id = await issue(scene, "live key", "live")
     account.test_key, account.test_key_id = await issue(scene, "test key", "test", quiet=True)
     doomed, doomed_id = await issue(scene, "key to revoke", "live", quiet=True)
@@ -71,11 +64,7 @@ async def first_calls(scene: Scene) -> None:
             reply.status == 401 and reply.code is not None, f"401 {what}: {reply.code}", found=reply.status
         )
     await scene.api("DELETE", f"/keys/key_{doomed_id}", quiet=True)
-
-    async def refused() -> bool:
-        return (await scene.send(key=doomed, quiet=True)).status == 401
-
-    seconds = await scene.until(refused, seconds=10, what="the revoked key's refusal")
+    seconds = await scene.until_refused(doomed)
     reply = await scene.send(key=doomed)
     say.check(reply.status == 401, f"401 with a revoked key, {seconds * 1000:.0f} ms after it was revoked")
 
@@ -83,7 +72,7 @@ async def first_calls(scene: Scene) -> None:
 async def limits(scene: Scene) -> None:
     """Run into the minute's limit, into a quota, then upgrade."""
     say, account = scene.narrator, scene.account
-    say.chapter(3, "Limits, quota, upgrade")
+    say.chapter("Limits, quota, upgrade")
     say.say("The free plan allows 10 requests a minute; asking until it refuses.")
     for _ in range(25):  # twice the limit and more: the minute may end in between
         reply = await scene.send(key=account.key, quiet=True)
@@ -123,7 +112,7 @@ async def limits(scene: Scene) -> None:
 async def usage(scene: Scene) -> None:
     """Show usage by key and route, seconds after the calls."""
     say, account = scene.narrator, scene.account
-    say.chapter(4, "Usage, seconds after the calls")
+    say.chapter("Usage, seconds after the calls")
     lines = _lines_of(scene)
 
     async def metered() -> bool:
@@ -142,18 +131,25 @@ async def usage(scene: Scene) -> None:
         say.say(line)
 
 
-async def issue(scene: Scene, name: str, environment: str, *, quiet: bool = False) -> tuple[str, str]:
+async def issue(
+    scene: Scene, name: str, environment: str, *, scopes: Sequence[str] | None = None, quiet: bool = False
+) -> tuple[str, str]:
     """Issue a key and wait until the gateways enforce it; return its text and its public id."""
-    issued = await scene.api("POST", "/keys", body={"name": name, "environment": environment}, quiet=quiet)
+    wanted = {"name": name, "environment": environment} | ({"scopes": [*scopes]} if scopes else {})
+    issued = await scene.api("POST", "/keys", body=wanted, quiet=quiet)
     scene.narrator.require(issued.status == 201, f"issued: {name}", found=issued.body)
-    identifier = issued.data["id"]
+    await enforced(scene, issued.data["id"])
+    return issued.data["key"], issued.data["id"].removeprefix("key_")
 
-    async def enforced() -> bool:
+
+async def enforced(scene: Scene, identifier: str) -> None:
+    """Wait until every gateway enforces the key, and say how long that took."""
+
+    async def holds() -> bool:
         return bool((await scene.api("GET", f"/keys/{identifier}", quiet=True)).data["state"] == "enforced")
 
-    seconds = await scene.until(enforced, seconds=20, what="enforcement of the new key")
+    seconds = await scene.until(holds, seconds=20, what="enforcement of the key")
     scene.narrator.say(f"{identifier} is enforced at the gateway {seconds * 1000:.0f} ms later")
-    return issued.data["key"], identifier.removeprefix("key_")
 
 
 async def upgrade(scene: Scene, plan: str, *, limit: str) -> float:

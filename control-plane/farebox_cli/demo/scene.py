@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from farebox.sandbox.mail import wait_for_mail
 from farebox_cli.demo.caller import Caller, Crowd, Reply
 from farebox_cli.demo.narration import Narrator, StoryFailedError
 from farebox_cli.demo.traffic import Caller as Names
@@ -57,27 +57,47 @@ class Scene:
         )
 
     async def command(self, *arguments: str, allowed: tuple[int, ...] = (0,), quiet: bool = False) -> str:
-        """Run `farebox …` as an operator would, in the installation's folder; return what it printed.
+        """Run `farebox …` as an operator of this installation would; return what it printed.
 
         Raises `StoryFailedError` when it exits with a status that is not `allowed`.
         """
         if not quiet:
             self.narrator.command(("farebox", *arguments))
+        status, out, err = await self.attempt(*arguments)
+        if status not in allowed:
+            raise StoryFailedError(f"`farebox {' '.join(arguments)}` exited {status}: {err.strip()}")
+        return out
+
+    async def attempt(self, *arguments: str) -> tuple[int, str, str]:
+        """Run `farebox …` silently; return its exit status, what it printed, and what it said of itself."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "farebox_cli",
             *arguments,
-            env={**os.environ, "FAREBOX_HOME": self.stack.addresses.home},
+            env=self.stack.environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
         out, err = await process.communicate()
-        if process.returncode not in allowed:
-            raise StoryFailedError(
-                f"`farebox {' '.join(arguments)}` exited {process.returncode}: {err.decode().strip()}"
+        return process.returncode or 0, out.decode(), err.decode()
+
+    async def mail(self, subject: str, *, to: str = EMAIL) -> str:
+        """Wait for the newest mail to this address whose subject holds `subject`, and return its text.
+
+        Raises `StoryFailedError` if none comes.
+        """
+        try:
+            mail = await wait_for_mail(
+                Path(self.stack.addresses.mail_folder),
+                to=to,
+                matching=lambda found: subject in str(found["Subject"]),
             )
-        return out.decode()
+        except TimeoutError as error:
+            raise StoryFailedError(f"no mail with “{subject}” in its subject came to {to}") from error
+        self.narrator.say(f"mail arrived over SMTP: “{mail['Subject']}” to {mail['To']}")
+        body = mail.get_body(("plain",))
+        return body.get_content() if body else ""
 
     async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> float:
         """Look until it holds; return the seconds it took. Raises `StoryFailedError` after `seconds`."""
@@ -88,6 +108,14 @@ class Scene:
                 raise StoryFailedError(f"{what} did not happen within {seconds:g} seconds")
             await asyncio.sleep(_LOOK_SECONDS)
         return loop.time() - began
+
+    async def until_refused(self, key: str, *, patience: float = 10.0) -> float:
+        """Call with the key until it is answered 401; return the seconds it took."""
+
+        async def refused() -> bool:
+            return (await self.send(key=key, quiet=True)).status == 401
+
+        return await self.until(refused, seconds=patience, what="the refusal of the key")
 
     async def names(self) -> Names:
         """Return what stands in the usage lines of this organization now, read from the newest line."""

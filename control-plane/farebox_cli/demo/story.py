@@ -7,6 +7,7 @@ from pathlib import Path
 
 from farebox_cli.demo.caller import Caller
 from farebox_cli.demo.faults import kill_things
+from farebox_cli.demo.key_care import care_for_keys
 from farebox_cli.demo.month import a_month, proof
 from farebox_cli.demo.narration import Narrator, StoryFailedError
 from farebox_cli.demo.opening import first_calls, limits, sign_up, usage
@@ -32,6 +33,7 @@ async def tell(home: Path, *, stay: bool, narrator: Narrator | None = None) -> i
             await first_calls(scene)
             await limits(scene)
             await usage(scene)
+            await care_for_keys(scene)
             number = await a_month(scene)
             await proof(scene, number)
             await kill_things(scene)
@@ -46,7 +48,7 @@ async def tell(home: Path, *, stay: bool, narrator: Narrator | None = None) -> i
 
 def _close(scene: Scene) -> None:
     say, where = scene.narrator, scene.stack.addresses
-    say.chapter(8, "Where everything is")
+    say.chapter("Where everything is")
     say.table(
         ("what", "where"),
         (
