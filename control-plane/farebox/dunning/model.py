@@ -1,6 +1,6 @@
 """Cases of unpaid invoices with their steps, the rules they follow, and which trials were reminded of.
 
-Instants are in the organization's own time, except `created_at` and `set_at`.
+Instants are in the organization's own time, except `created_at`, `decided_at` and `set_at`: the wall's.
 """
 
 from datetime import datetime
@@ -48,6 +48,7 @@ class DunningCase(Base):
     paused_by: Mapped[str | None] = mapped_column(String(100))
     resolved_at: Mapped[datetime | None]
     resolution: Mapped[str | None] = mapped_column(String(40))
+    decided_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     created_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
 
 

@@ -71,6 +71,7 @@ async def take(session: AsyncSession, case_id: UUID, *, wall: datetime) -> Charg
             session.add(_row(case, step, debt, state="done", outcome="suspended"))
             await _suspend(session, case, debt, wall)
     _note(case, decision, debt)
+    case.decided_at = wall
     await session.flush()
     if charge is None:
         return None

@@ -25,13 +25,13 @@ _MOST_ROUNDS: Final = 60
 _FAILED_PAUSE: Final = timedelta(minutes=5)
 # An organization with a test clock may be ahead of the wall; there are few.
 _ITS_TIME_MAY_HAVE_COME: Final = (
-    "OR EXISTS (SELECT FROM test_clock_offsets o WHERE o.organization_id = {}.organization_id)"
+    "EXISTS (SELECT FROM test_clock_offsets o WHERE o.organization_id = {}.organization_id)"
 )
 _OVERDUE: Final = text(
     f"""
     SELECT i.id FROM invoices i
     WHERE i.state IN ('finalized', 'overdue') AND i.open_minor > 0 AND i.id > :after
-      AND (i.due_at <= :now {_ITS_TIME_MAY_HAVE_COME.format("i")}) AND i.due_at IS NOT NULL
+      AND (i.due_at <= :now OR {_ITS_TIME_MAY_HAVE_COME.format("i")}) AND i.due_at IS NOT NULL
       AND NOT EXISTS (SELECT FROM dunning_cases c WHERE c.invoice_id = i.id AND c.state <> 'resolved')
     ORDER BY i.id LIMIT :limit
     """  # noqa: S608 - text of this module
@@ -55,8 +55,11 @@ _TO_HEED: Final = text(
 _DUE: Final = text(
     f"""
     SELECT c.id FROM dunning_cases c
-    WHERE c.state = 'open' AND c.id > :after AND c.next_step_at IS NOT NULL
-      AND (c.next_step_at <= :now {_ITS_TIME_MAY_HAVE_COME.format("c")})
+    WHERE c.id > :after
+      AND (c.state = 'open' AND c.next_step_at <= :now
+           OR c.state = 'open' AND {_ITS_TIME_MAY_HAVE_COME.format("c")}
+           OR c.state IN ('open', 'exhausted')
+              AND c.decided_at < (SELECT max(set_at) FROM dunning_policies))
     ORDER BY c.id LIMIT :limit
     """  # noqa: S608 - text of this module
 )

@@ -37,6 +37,7 @@ def upgrade() -> None:
             paused_by varchar(100),
             resolved_at timestamptz,
             resolution varchar(40),
+            decided_at timestamptz NOT NULL DEFAULT now(),
             created_at timestamptz NOT NULL DEFAULT now(),
             CONSTRAINT uq_dunning_cases_invoice_id UNIQUE (invoice_id),
             CONSTRAINT ck_dunning_cases_state CHECK (state IN ('open', 'paused', 'exhausted', 'resolved')),
