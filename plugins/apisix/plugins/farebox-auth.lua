@@ -10,6 +10,7 @@ local consumer_group = require("apisix.consumer_group")
 local plugin         = require("apisix.plugin")
 local addresses      = require("apisix.plugins.farebox.addresses")
 local attach         = require("apisix.plugins.farebox.attach")
+local compaction     = require("apisix.plugins.farebox.compaction")
 local identity       = require("apisix.plugins.farebox.identity")
 local lookup         = require("apisix.plugins.farebox.lookup")
 local mask           = require("apisix.plugins.farebox.mask")
@@ -46,6 +47,7 @@ local _M = {
 
 
 local secrets = {}
+local tidying
 
 
 local function check_route(conf)
@@ -100,10 +102,15 @@ function _M.init()
         core.log.error("farebox-auth: nothing is signed for upstreams: ", err)
     end
     secrets = given or {}
+    tidying = compaction.new(function() return core.config.fetch_created_obj("/consumers") end)
+    tidying:start()
 end
 
 
 function _M.destroy()
+    if tidying then
+        tidying:stop()
+    end
     modules.forget()
 end
 
@@ -252,7 +259,7 @@ end
 
 -- Tells the upstream who calls. What the client sent under these names is gone.
 local function introduce(ctx, record)
-    local now, id = floor(ngx.now() * 1000 + 0.5), ngx.var.request_id
+    local now, id = floor(ngx.now() * 1000 + 0.5), request.id(record)
     set_header("X-Farebox-Tier", record.tier)
     set_header("X-Farebox-Time", ("%.0f"):format(now))
     set_header("X-Farebox-Request-Id", id)

@@ -15,6 +15,7 @@ local request        = require("apisix.plugins.farebox.request")
 local schemas        = require("apisix.plugins.farebox.schemas").limit
 local taking         = require("apisix.plugins.farebox.taking")
 local terms          = require("apisix.plugins.farebox.terms")
+local kept_wants     = require("apisix.plugins.farebox.kept_wants")
 
 local ngx    = ngx
 local ipairs = ipairs
@@ -98,7 +99,7 @@ function _M.access(_, ctx)
         record.subscription = own.subscription
     end
     local now = request.started()
-    local wants = terms.wants(organization, own, plan, record.environment, record.units, now)
+    local wants = kept_wants.wants(organization, own, plan, record.environment, record.units, now)
     return taking.take(ctx, organization, wants, plan and plan.without_counter, now)
 end
 

@@ -24,6 +24,7 @@ local tostring    = tostring
 local type        = type
 
 local plugin_name  = "farebox-meter"
+local AUTH         = "farebox-auth"
 local UNITS_HEADER = "X-Farebox-Units"
 local MAX_UNITS    = 10 ^ 12
 
@@ -76,11 +77,19 @@ function _M.destroy()
 end
 
 
+-- Whether `farebox-auth` is certain to run on this route after the global rule, and to strip identities itself.
+local function auth_follows(ctx)
+    local route = ctx.matched_route
+    local conf = route and route.value.plugins and route.value.plugins[AUTH]
+    return conf and not conf._meta and plugin.get(AUTH) ~= nil
+end
+
+
 function _M.rewrite(conf, ctx)
     local record = request.of(ctx)
     record.units = conf.units or 1
     record.rule = conf.rule
-    if not record.organization and not ctx.consumer_name then
+    if not record.tier and not ctx.consumer_name and not auth_follows(ctx) then
         request.strip_identity(ctx, get_headers(0))
     end
 end
@@ -147,7 +156,7 @@ function _M.log(_, ctx)
     local started = ngx.req.start_time()
     local line = usage_line.encode({
         ts = floor(started * 1000 + 0.5), node = node, boot = boot, worker = worker, seq = sequence + 1,
-        rid = var.request_id,
+        rid = request.id(record),
         env = record.environment, org = record.organization, key = record.key,
         sub = record.subscription, group = record.group, route = ctx.route_id,
         method = ngx.req.get_method(), target = ctx.var.real_request_uri or var.request_uri,

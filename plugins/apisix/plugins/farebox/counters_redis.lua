@@ -53,6 +53,17 @@ end
 local lease_of = returns.lease_of
 
 
+-- What the lease of a want is called in shared memory, and where the count stood when it was handed out. Wants are
+-- kept from request to request, so are these names.
+local function names_of(self, want)
+    if want.generation ~= self.generation then
+        local lease = lease_of(self, want.key)
+        want.generation, want.lease, want.counted = self.generation, lease, "used:" .. lease
+    end
+    return want.lease, want.counted
+end
+
+
 -- Takes `units` out of a lease if it has them all. Returns what is left, or nil.
 local function spend(dict, lease, units)
     local left = dict:incr(lease, -units)
@@ -67,15 +78,16 @@ local function spend(dict, lease, units)
 end
 
 
-local function counted(self, lease, left)
-    return (self.dict:get("used:" .. lease) or left) - left
+local function counted(self, want, left)
+    local _, name = names_of(self, want)
+    return (self.dict:get(name) or left) - left
 end
 
 
-local function put_back(self, wants, parts, upto)
-    for i = 1, upto do
+local function put_back(self, wants, parts)
+    for i = 1, #wants do
         if parts[i] > 0 then
-            self.dict:incr(lease_of(self, wants[i].key), parts[i])
+            self.dict:incr((names_of(self, wants[i])), parts[i])
         end
     end
 end
@@ -83,21 +95,22 @@ end
 
 -- All from leases: nil if one has not enough, else what `take` returns, after `true`.
 local function from_leases(self, wants)
-    local dict, used, parts = self.dict, {}, {}
+    local dict, used = self.dict, {}
     for i = 1, #wants do
         local want = wants[i]
-        local lease = lease_of(self, want.key)
+        local lease = names_of(self, want)
         local left = spend(dict, lease, want.units)
         if not left then
-            put_back(self, wants, parts, i - 1)
+            for j = 1, i - 1 do
+                dict:incr((names_of(self, wants[j])), wants[j].units)
+            end
             local refused = want.limit and dict:get("refused:" .. lease .. ":" .. want.limit)
             if refused and refused + want.units > want.limit then
                 return true, i, refused
             end
             return nil
         end
-        parts[i] = want.units
-        used[i] = counted(self, lease, left)
+        used[i] = counted(self, want, left)
     end
     return true, nil, used
 end
@@ -128,12 +141,12 @@ end
 
 
 local function hold(self, want, slice, need, used)
-    local dict, lease = self.dict, lease_of(self, want.key)
+    local dict, lease, name = self.dict, names_of(self, want)
     local kept = max(1, min(LEASE_KEPT, want.kept / 1000 - ngx_now()))
-    dict:set("used:" .. lease, used, kept)
+    dict:set(name, used, kept)
     local left = dict:incr(lease, slice - need, 0, kept)
     look_after(self, want.key, lease, left, want.kept)
-    return counted(self, lease, left or 0)
+    return counted(self, want, left or 0)
 end
 
 
@@ -143,7 +156,7 @@ local function ask(self, wants)
     local keys, arguments = { scripts.GENERATION_KEY }, { self.require }
     for i = 1, #wants do
         local want = wants[i]
-        local lease = lease_of(self, want.key)
+        local lease = names_of(self, want)
         local left = dict:get(lease) or 0
         local part = min(left, want.units)
         parts[i] = part > 0 and spend(dict, lease, part) and part or 0
@@ -163,7 +176,7 @@ local function ask(self, wants)
     end
     local answer, err = self.link:call(scripts.TAKE, count, keys)
     if not answer then
-        put_back(self, wants, parts, #wants)
+        put_back(self, wants, parts)
         return nil, nil, err
     end
     local words = {}
@@ -171,14 +184,14 @@ local function ask(self, wants)
         words[#words + 1] = word
     end
     if words[1] ~= "taken" then
-        put_back(self, wants, parts, #wants)
+        put_back(self, wants, parts)
         if words[1] == "unseeded" then
             follow(self, "")
             return nil, nil, "the counters have not been seeded"
         end
         follow(self, words[2])
         local i, used = lacking[tonumber(words[3])], tonumber(words[4])
-        dict:set("refused:" .. lease_of(self, wants[i].key) .. ":" .. wants[i].limit, used, REFUSAL_KEPT)
+        dict:set("refused:" .. names_of(self, wants[i]) .. ":" .. wants[i].limit, used, REFUSAL_KEPT)
         return i, used
     end
     follow(self, words[2])
@@ -190,8 +203,7 @@ local function ask(self, wants)
     end
     for i = 1, #wants do
         if not used[i] then
-            local lease = lease_of(self, wants[i].key)
-            used[i] = counted(self, lease, dict:get(lease) or 0)
+            used[i] = counted(self, wants[i], dict:get((names_of(self, wants[i]))) or 0)
         end
     end
     return nil, used
@@ -225,7 +237,7 @@ end
 
 -- Corrects what was taken, by more units or (below zero) fewer. For any phase.
 function _M:settle(want, units)
-    local left = self.dict:incr(lease_of(self, want.key), -units)
+    local left = self.dict:incr((names_of(self, want)), -units)
     if left and left < 0 then
         self.indebted[want.key] = true
     elseif not left then

@@ -1,6 +1,6 @@
 -- What became of a request, from what nginx knows when it is over.
 
-local find     = string.find
+local byte     = string.byte
 local floor    = math.floor
 local gmatch   = string.gmatch
 local tonumber = tonumber
@@ -13,13 +13,18 @@ local _M = {}
 -- Whether the last upstream tried sent the head of an answer. `header_times` is nginx's
 -- `$upstream_header_time`: a number or `-` for each attempt.
 function _M.answered(header_times)
-    return header_times ~= nil and find(header_times, "%d$") ~= nil
+    local last = header_times and byte(header_times, -1)
+    return last ~= nil and last >= 48 and last <= 57
 end
 
 
 -- The sum of nginx's `$upstream_response_time`, seconds for each attempt, in whole microseconds.
 function _M.microseconds(seconds)
-    local sum = 0
+    local sum = seconds and tonumber(seconds)
+    if sum then
+        return floor(sum * 1000000 + 0.5)
+    end
+    sum = 0
     for number in gmatch(seconds or "", "%d+%.?%d*") do
         sum = sum + tonumber(number)
     end

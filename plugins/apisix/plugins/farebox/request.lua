@@ -23,6 +23,17 @@ function _M.of(ctx)
 end
 
 
+-- nginx's id of the request.
+function _M.id(record)
+    local id = record.id
+    if not id then
+        id = ngx.var.request_id
+        record.id = id
+    end
+    return id
+end
+
+
 -- The start of the request in milliseconds since the Unix epoch.
 function _M.started()
     return math.floor(ngx.req.start_time() * 1000 + 0.5)

@@ -10,10 +10,12 @@ local match  = string.match
 local sub    = string.sub
 local concat = table.concat
 
-local MAX_PATH   = 1024
-local MAX_AGENT  = 256
-local MAX_METHOD = 32
-local REPLACEMENT = "\239\191\189"
+local MAX_PATH     = 1024
+local MAX_AGENT    = 256
+local MAX_METHOD   = 32
+local KEPT_TEXTS   = 1000
+local LONGEST_KEPT = 512
+local REPLACEMENT  = "\239\191\189"
 
 local _M = {}
 
@@ -87,9 +89,64 @@ function _M.agent(text)
 end
 
 
+-- Most requests repeat a method, a path and a User-Agent that were seen a moment ago. A client that sends others each
+-- time only makes the memory begin anew.
+local function remembering(make)
+    local texts, count = {}, 0
+    return function(text)
+        local found = texts[text]
+        if not found then
+            found = make(text)
+            if #text <= LONGEST_KEPT then
+                if count >= KEPT_TEXTS then
+                    texts, count = {}, 0
+                end
+                texts[text], count = found, count + 1
+            end
+        end
+        return found
+    end
+end
+
+local method_member = remembering(function(text)
+    return ',"method":' .. quoted(sub(text, 1, MAX_METHOD))
+end)
+local path_member = remembering(function(text)
+    return ',"path":' .. quoted(_M.path(text))
+end)
+local agent_member = remembering(function(text)
+    return text ~= "" and ',"ua":' .. quoted(_M.agent(text)) or ""
+end)
+
+
 -- For names whose grammar has nothing to escape: of our ids, and of APISIX's.
 local function member(name, value)
     return value and ',"' .. name .. '":"' .. value .. '"' or ""
+end
+
+
+local identities, known = {}, 0
+
+
+-- Whose request it is; the same for all requests with one key, until its subscription or group changes.
+local function identity(line)
+    local key = line.key or ""
+    local kept = identities[key]
+    if not kept or kept.env ~= line.env or kept.org ~= line.org or kept.sub ~= line.sub
+        or kept.group ~= line.group
+    then
+        if known >= KEPT_TEXTS then
+            identities, known = {}, 0
+        end
+        known = known + 1
+        kept = {
+            env = line.env, org = line.org, sub = line.sub, group = line.group,
+            text = member("env", line.env) .. member("org", line.org) .. member("key", line.key)
+                .. member("sub", line.sub) .. member("group", line.group),
+        }
+        identities[key] = kept
+    end
+    return kept.text
 end
 
 
@@ -99,15 +156,13 @@ function _M.encode(line)
     local up = line.up_us
     return format('{"v":1,"ts":%.0f,"node":"%s","boot":"%s","worker":%d,"seq":%.0f,"rid":"%s"',
                   line.ts, line.node, line.boot, line.worker, line.seq, line.rid)
-        .. member("env", line.env) .. member("org", line.org) .. member("key", line.key)
-        .. member("sub", line.sub) .. member("group", line.group) .. member("route", line.route)
-        .. ',"method":' .. quoted(sub(line.method, 1, MAX_METHOD))
-        .. ',"path":' .. quoted(_M.path(line.target))
+        .. identity(line) .. member("route", line.route)
+        .. method_member(line.method) .. path_member(line.target)
         .. format(',"status":%d,"outcome":"%s","units":%.0f,"in":%.0f,"out":%.0f,"us":%.0f',
                   line.status, line.outcome, line.units, line["in"], line.out, line.us)
         .. (up and format(',"up_us":%.0f', up) or "")
         .. ',"ip":"' .. line.ip .. '"'
-        .. (line.ua ~= "" and ',"ua":' .. quoted(_M.agent(line.ua)) or "")
+        .. agent_member(line.ua)
         .. "}"
 end
 
