@@ -21,23 +21,19 @@ from sqlalchemy import ClauseElement, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from typing_extensions import TypeVar
 
-from farebox import idempotency, ids, problems
-from farebox.addresses import caller_address
+from farebox import admission, idempotency, ids, problems
 from farebox.availability import is_stale_connection
 from farebox.fields import Nothing
 from farebox.organizations.permissions import Permission, Role, allows
 from farebox.problems import Problem, Refusal
 from farebox.reading import Reader
-from farebox.runtime import CLOCK, DATABASE, RATES, READING, SETTINGS, TOKENS
+from farebox.runtime import CLOCK, DATABASE, READING
 from farebox.users.tokens import Principal
 from farebox.web import Answer, envelope, json_response, read_body, read_query
 
 PREFIX: Final = "/api/v1"
 REQUEST_ID: Final = web.RequestKey("request_id", str)
-CALLER: Final = web.RequestKey("caller", str)
-LIMIT_HEADERS: Final = web.RequestKey[Mapping[str, str]]("limit_headers", Mapping)
 _ENTER: Final = text("SELECT farebox_enter(:organization, :user)")
-_ENTER_AS_OPERATOR: Final = text("SELECT farebox_enter_operator(:user)")
 _OPERATE_WITHIN: Final = text("SELECT farebox_operator_enter_organization(:user, :public_id)")
 _DRY_RUN_MESSAGE: Final = "Dry run, nothing was changed: "
 _SECONDS_FOR_A_REQUEST: Final = 30.0
@@ -224,7 +220,7 @@ class Call(Generic[B, Q]):
             values = {"organization": organization_id, "user": self.user_id}
             self.role_found = self._admit(await session.scalar(_ENTER, values))
         elif self.endpoint.access is Access.OPERATOR:
-            await self._refuse_unless_operator(session)
+            await admission.enter_as_operator(session, self.user_id)
         if self.idempotent is not None:
             await idempotency.claim(session, self.idempotent, now=self.now)
         self.begun = session
@@ -234,10 +230,6 @@ class Call(Generic[B, Q]):
         """End the transaction before any network call; the handler then honours an idempotency key itself."""
         await self.stack.aclose()
         self.begun = None
-
-    async def _refuse_unless_operator(self, session: AsyncSession) -> None:
-        if not await session.scalar(_ENTER_AS_OPERATOR, {"user": self.user_id}):
-            raise Refusal(problems.OPERATORS_ONLY)
 
     async def operate_within(self, public_id: str) -> UUID:
         """Enter an organization as an operator; from here on its rows can be written too.
@@ -284,13 +276,15 @@ def route(declared: Endpoint[Any, Any, Any]) -> web.RouteDef:
 async def serve(declared: Endpoint[Any, Any, Any], request: web.Request) -> web.Response:
     """Answer one request: authenticate, count, read, run, write."""
     now = request.app[CLOCK].now()
-    principal = _authenticate(declared, request, now)
+    principal = admission.authenticate(declared, request, now)
     if declared.counted:
-        await _count(declared, request, principal, now)
+        await admission.count(declared, request, principal, now)
+    if declared.access is Access.OPERATOR:
+        await admission.refuse_unless_operator(request, principal)
     body = await read_body(request, declared.body) if _takes_body(declared) else declared.body()
     query = read_query(request, declared.query)
-    dry_run = declared.effect and _dry_run(request)
-    idempotent = None if dry_run else _idempotent(declared, request, principal, body)
+    dry_run = declared.effect and admission.dry_run(request)
+    idempotent = None if dry_run else admission.idempotent(declared, request, principal, body)
     async with asyncio.timeout(_SECONDS_FOR_A_REQUEST):
         for last_try in (False, True):
             call = Call(request, declared, principal, body, query, now, dry_run, idempotent, AsyncExitStack())
@@ -332,69 +326,3 @@ def _replay(before: idempotency.AlreadyAnsweredError) -> web.Response:
 
 def _takes_body(declared: Endpoint[Any, Any, Any]) -> bool:
     return declared.method in {hdrs.METH_POST, hdrs.METH_PATCH, hdrs.METH_PUT}
-
-
-def _authenticate(declared: Endpoint[Any, Any, Any], request: web.Request, now: datetime) -> Principal | None:
-    if declared.access is Access.PUBLIC:
-        return None
-    header = request.headers.get(hdrs.AUTHORIZATION)
-    if header is None:
-        raise Refusal(problems.UNAUTHENTICATED, headers={"WWW-Authenticate": "Bearer"})
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Refusal(problems.UNAUTHENTICATED, headers={"WWW-Authenticate": "Bearer"})
-    try:
-        return request.app[TOKENS].read(token.strip(), now=now)
-    except Refusal as refusal:
-        refusal.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
-        raise
-
-
-async def _count(
-    declared: Endpoint[Any, Any, Any], request: web.Request, principal: Principal | None, now: datetime
-) -> None:
-    settings = request.app[SETTINGS]
-    if principal is None:
-        address = caller_address(request, settings.trusted_proxies)
-        policy = "auth" if declared.guarded else "public"
-        limit = settings.auth_rate_limit if declared.guarded else settings.api_rate_limit
-        caller = f"{policy}:{address}"
-    else:
-        policy, caller, limit = "api", f"user:{principal.user_id}", settings.api_rate_limit
-    request[CALLER] = caller
-    reads = declared.method == hdrs.METH_GET and principal is not None
-    allowance = await request.app[RATES].take(caller, limit=limit, may_pass_uncounted=reads)
-    headers = allowance.headers(policy, unix_now=now.timestamp())
-    request[LIMIT_HEADERS] = headers
-    if not allowance.allowed:
-        raise Refusal(problems.RATE_LIMITED, details={"retry_after": allowance.resets_in}, headers=headers)
-
-
-def _dry_run(request: web.Request) -> bool:
-    header = request.headers.get("Dry-Run", "false").strip().lower()
-    if header not in {"true", "false"}:
-        raise Refusal(problems.DRY_RUN_INVALID)
-    return header == "true"
-
-
-def _idempotent(
-    declared: Endpoint[Any, Any, Any], request: web.Request, principal: Principal | None, body: BaseModel
-) -> idempotency.Request | None:
-    header = request.headers.get("Idempotency-Key")
-    if header is None or declared.method != hdrs.METH_POST:
-        return None
-    key = idempotency.read_key(header)
-    if not declared.effect:
-        return None
-    settings = request.app[SETTINGS]
-    if principal is None:
-        who = caller_address(request, settings.trusted_proxies)
-    else:
-        organization = principal.organization_id.hex if principal.organization_id else ""
-        who = f"{principal.user_id.hex}@{organization}"
-    payload = request.query_string.encode() + b"\n" + body.model_dump_json().encode()
-    return idempotency.Request(
-        scope=f"{who} {declared.method} {request.path}"[:200],
-        key=key,
-        digest=idempotency.digest(settings.token_secret.get_secret_value(), payload),
-    )

@@ -16,8 +16,9 @@ from aiohttp import hdrs, web
 from pydantic_core import to_json
 
 from farebox import problems
+from farebox.admission import CALLER, LIMIT_HEADERS
 from farebox.availability import is_away
-from farebox.endpoints import CALLER, LIMIT_HEADERS, REQUEST_ID
+from farebox.endpoints import REQUEST_ID
 from farebox.problems import Refusal
 from farebox.runtime import METRICS, SETTINGS
 from farebox.web import json_response

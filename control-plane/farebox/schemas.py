@@ -53,7 +53,7 @@ def _sample_of_type(resolved: Mapping[str, Any], schemas: Schemas, depth: int) -
         case "array":
             return [sample(resolved["items"], schemas, depth=depth + 1)] if depth <= _DEEPEST else []
         case "string" if resolved.get("format") == "date-time":
-            return "2026-03-01T00:00:00.000Z"
+            return "2030-03-01T00:00:00.000Z"
         case kind:
             return _PLAIN.get(str(kind))
 

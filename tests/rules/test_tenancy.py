@@ -5,6 +5,7 @@ then looks from inside a transaction of the application's role at every tenant t
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -118,6 +119,7 @@ async def _send(
     for variable, prefix in declared.identifiers.items():
         value = values.get(variable) or mine.ids.get(prefix, f"{prefix}_unknown")
         path = path.replace(f"{{{variable}}}", value)
+    path = re.sub(r"\{\w+\}", "free-1", path)  # a code of the catalogue, which is nobody's
     query = {name: value for name, value in values.items() if name in declared.query.model_fields}
     body = None
     if declared.method != "GET" and declared.body.model_fields:
@@ -176,20 +178,39 @@ async def test_no_route_reaches_another_tenant(
     assert found == [], "\n".join(found)
 
 
-@pytest.mark.parametrize("table", [*TENANT_TABLES, "organizations"])
-@pytest.mark.parametrize(
-    "breakage", ["DROP POLICY tenant ON {}", "ALTER TABLE {} DISABLE ROW LEVEL SECURITY"]
-)
 async def test_the_walk_turns_red_when_the_wall_is_broken(
-    api: Api, worker: Database, clock: ManualClock, database: DatabaseUrls, table: str, breakage: str
+    api: Api, worker: Database, clock: ManualClock, database: DatabaseUrls
 ) -> None:
-    """Whoever drops a policy or switches row security off learns of it from the walk."""
+    """Whoever drops a table's policy or switches its row security off learns of it from the walk's last part.
+
+    Each table is broken in both ways, looked at from inside as the application, and mended.
+    """
     mine = await settle(api, worker, clock, "ada@example.com")
     theirs = await settle(api, worker, clock, "eve@example.com")
+    assert await _look_inside(database.app, mine, theirs) == []
     owner = await asyncpg.connect(database.owner)
-    await owner.execute(breakage.format(table))
-    await owner.close()
-    assert await walk(api, database.app, mine, theirs) != []
+    try:
+        for table in [*TENANT_TABLES, "organizations"]:
+            policy = await owner.fetchrow(
+                "SELECT qual, with_check FROM pg_policies WHERE tablename = $1 AND policyname = 'tenant'",
+                table,
+            )
+            tenant = f"CREATE POLICY tenant ON {table} TO farebox_app USING ({policy['qual']})"
+            check = f" WITH CHECK ({policy['with_check']})" if policy["with_check"] else ""
+            for breakage, mending in (
+                (f"DROP POLICY tenant ON {table}", tenant + check),
+                (
+                    f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY",
+                    f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY",
+                ),
+            ):
+                await owner.execute(breakage)
+                found = await _look_inside(database.app, mine, theirs)
+                assert any(each.startswith(f"{table}:") for each in found), breakage
+                await owner.execute(mending)
+        assert await _look_inside(database.app, mine, theirs) == []
+    finally:
+        await owner.close()
 
 
 async def test_every_tenant_table_is_protected(database: DatabaseUrls) -> None:

@@ -59,7 +59,7 @@ Scopes = Annotated[
             "type": "array",
             "minItems": 1,
             "maxItems": MOST_SCOPES,
-            "items": {"type": "string", "pattern": SCOPE_PATTERN},
+            "items": {"type": "string", "pattern": SCOPE_PATTERN, "examples": ["GET messages"]},
         },
         mode="validation",
     ),
