@@ -19,6 +19,7 @@ from farebox import ids, problems
 from farebox.credit_notes import numbers, places
 from farebox.credit_notes.inverting import CreditError, Inverted, Line, Tax, invert
 from farebox.credit_notes.model import CreditNote, CreditNoteLine, CreditNoteRefund, CreditNoteTax
+from farebox.dunning import service as dunning
 from farebox.invoices import acts, events
 from farebox.invoices.model import Invoice, InvoiceLine, InvoiceTax
 from farebox.money import Money
@@ -284,6 +285,7 @@ async def _follow(
     if placed.payments:
         payload = {"credit_note": public_id(note.id)}
         await enqueue(session, CREDIT_NOTE_REFUND, organization=note.organization_id, payload=payload)
+    await dunning.settled(session, note.organization_id, now=now)
     detail = {"credit_note": note.number, "total_minor": note.total_minor}
     await events.note(
         session, invoice, "credit", actor=note.actor, reason=note.reason, detail=detail, now=now

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import problems
 from farebox.credits import service as credits_
+from farebox.dunning import service as dunning
 from farebox.invoices import events, states
 from farebox.invoices.model import Invoice
 from farebox.problems import Refusal
@@ -36,6 +37,7 @@ async def void(session: AsyncSession, invoice_id: UUID, *, actor: str, reason: s
         )
     returned = await credits_.give_back(session, row.organization_id, row.id, now=now)
     await _move(session, row, states.VOID.target)
+    await dunning.settled(session, row.organization_id, now=now)
     await events.note(
         session, row, "void", actor=actor, reason=reason, detail={"credits_returned_minor": returned}, now=now
     )

@@ -1,0 +1,1 @@
+"""Papers: invoices and credit notes as PDF, CSV and pages, in the customer's language."""
