@@ -5,6 +5,7 @@ So the same paper gives the same bytes, on any machine. Fonts of more scripts ca
 
 import asyncio
 import json
+import re
 from dataclasses import asdict
 from functools import lru_cache
 from importlib import resources
@@ -17,6 +18,9 @@ from farebox.papers.document import Document
 
 FONTS: Final = ("Libertinus Serif", "DejaVu Sans Mono")
 _NOON_OF_THE_FIRST_DAY: Final = 43_200
+_LONG_WORD: Final = re.compile(r"\S{33,}")
+_PIECE: Final = re.compile(r"\S{16}")
+_MAY_BREAK: Final = "\N{ZERO WIDTH SPACE}"
 
 
 def set_pdf(document: Document, *, fonts: Path | None = None) -> bytes:
@@ -37,8 +41,9 @@ async def in_thread(document: Document, *, fonts: Path | None = None) -> bytes:
 def _compiled(
     document: Document, form: Literal["pdf", "png"], fonts: Path | None, *, ppi: float | None = None
 ) -> list[bytes]:
+    template: Any = _template()
     made: Any = typst.compile(
-        _template(),
+        template,
         format=form,
         font_paths=[] if fonts is None else [str(fonts)],
         ignore_system_fonts=True,
@@ -52,7 +57,21 @@ def _compiled(
 def _data(document: Document, fonts: Path | None) -> dict[str, Any]:
     issued = document.issued
     day = None if issued is None else [issued.year, issued.month, issued.day]
-    return asdict(document) | {"issued": day, "fonts": [*FONTS, *_families(fonts)]}
+    data: dict[str, Any] = _breakable(asdict(document))
+    return data | {
+        "issued": day,
+        "digest": document.digest,
+        "fonts": [*FONTS, *_families(fonts)],
+    }
+
+
+def _breakable(value: Any) -> Any:
+    """Let a word that is longer than a column be broken: a zero-width space after every so many letters."""
+    if isinstance(value, str):
+        return _LONG_WORD.sub(lambda word: _PIECE.sub(f"\\g<0>{_MAY_BREAK}", word[0]), value)
+    if isinstance(value, dict):
+        return {name: _breakable(each) for name, each in value.items()}
+    return [_breakable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 @lru_cache(maxsize=8)
