@@ -22,6 +22,8 @@ from farebox.billing import views as billing
 from farebox.billing_details import views as billing_details
 from farebox.clock import Clock, SystemClock
 from farebox.db import Database
+from farebox.dunning import admin_views as dunning_admin
+from farebox.dunning import views as dunning
 from farebox.endpoints import Endpoints, route
 from farebox.gateways import views as gateways
 from farebox.html import style
@@ -80,6 +82,8 @@ ENDPOINTS: Final[Endpoints] = (
     *payment_views.ENDPOINTS,
     *payment_cards.ENDPOINTS,
     *payments_admin.ENDPOINTS,
+    *dunning.ENDPOINTS,
+    *dunning_admin.ENDPOINTS,
     *webhooks.ENDPOINTS,
     *admin.ENDPOINTS,
     *gateways.ENDPOINTS,

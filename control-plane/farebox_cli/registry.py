@@ -53,6 +53,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "bill": Entry(f"{_COMMANDS}.invoices:bill", USAGE, "Close billing periods and make their invoices."),
     "invoice": Entry(f"{_COMMANDS}.invoices:invoice", USAGE, "Show an invoice, its lines and its statement."),
     "payment": Entry(f"{_COMMANDS}.payments:payment", USAGE, "Charge, refund, record and look at payments."),
+    "dunning": Entry(f"{_COMMANDS}.dunning:dunning", USAGE, "Unpaid invoices: what follows, and for whom."),
     "webhook": Entry(f"{_COMMANDS}.payments:webhook", USAGE, "What payment providers reported, and replay."),
     "reconcile": Entry(f"{_COMMANDS}.payments:reconcile", USAGE, "Compare a day with the payment providers."),
     "rate": Entry(f"{_COMMANDS}.rate:rate", USAGE, "Price a quantity, or a file of cases."),

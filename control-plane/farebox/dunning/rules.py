@@ -18,7 +18,7 @@ from farebox import ids, problems
 from farebox.dunning import policy as policies
 from farebox.dunning import service
 from farebox.dunning.model import DunningPolicy, DunningTerms
-from farebox.dunning.policy import Policy, PolicyError
+from farebox.dunning.policy import PolicyError
 from farebox.plans.model import Plan
 from farebox.problems import Refusal
 from farebox.subscriptions import service as subscriptions
@@ -48,18 +48,16 @@ class Standing:
     exempt_until: datetime | None
 
 
-async def house(session: AsyncSession) -> Policy:
+async def house_layer(session: AsyncSession) -> dict[str, Any]:
     """Return the rules of the house."""
     found = await session.scalar(select(DunningPolicy.policy).where(DunningPolicy.plan_id.is_(None)))
-    return policies.layered(found)
+    return found or {}
 
 
-async def set_house(session: AsyncSession, layer: Mapping[str, Any], *, actor: str, now: datetime) -> Policy:
-    """Change what the layer names in the rules of the house; returns them. Raises `Refusal` 422."""
+async def set_house(session: AsyncSession, layer: Mapping[str, Any], *, actor: str, now: datetime) -> None:
+    """Change what the layer names in the rules of the house. Raises `Refusal` 422."""
     _checked(layer)
-    before = await session.scalar(select(DunningPolicy.policy).where(DunningPolicy.plan_id.is_(None)))
-    await _put(session, None, {**(before or {}), **layer}, actor=actor, now=now)
-    return await house(session)
+    await _put(session, None, {**await house_layer(session), **layer}, actor=actor, now=now)
 
 
 async def set_for_plan(
