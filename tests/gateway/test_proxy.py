@@ -56,6 +56,40 @@ async def test_statuses_pass(admin: Admin, client: ClientSession, upstream: Upst
         assert response.status == status
 
 
+async def test_header_bytes_arrive_as_they_were_sent(
+    admin: Admin, gateway: Gateway, client: ClientSession, upstream: Upstream
+) -> None:
+    """Latin-1, half a letter of UTF-8 and whole ones reach the upstream, beside headers of plain ASCII."""
+    name = await _route(admin, client, upstream)
+    odd = {
+        "X-Latin": b"caf\xe9 \xff\xfe",
+        "X-Half": b"\xe2\x82",
+        "X-Whole": "Zoë €".encode(),
+        "X-Plain": b"ok",
+    }
+    head = b"".join(b"%b: %b\r\n" % (key.encode(), value) for key, value in odd.items())
+    request = b"GET /%b/a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n%b\r\n" % (name.encode(), head)
+    answer = await raw_exchange(gateway.data_port, request)
+    assert answer.startswith(b"HTTP/1.1 200")
+    seen = dict(upstream.seen[-1]["headers"])
+    assert {key: seen[key].encode("utf-8", "surrogateescape") for key in odd} == odd
+
+
+@pytest.mark.parametrize(
+    ("asked", "method", "body"), [("GET", "POST", True), ("GET", "HEAD", False), ("HEAD", "GET", False)]
+)
+async def test_the_upstream_s_method_may_be_another(
+    admin: Admin, client: ClientSession, upstream: Upstream, asked: str, method: str, *, body: bool
+) -> None:
+    """proxy-rewrite names the method; the answer is framed for the client's, and the connection goes on."""
+    name = await _route(admin, client, upstream, plugins={"proxy-rewrite": {"method": method}})
+    for _ in range(3):
+        async with client.request(asked, f"{admin.gateway.data}/{name}/echo") as answer:
+            assert answer.status == 200
+            assert bool(await answer.read()) is body
+    assert {seen["method"] for seen in upstream.seen} == {method}
+
+
 async def test_hop_by_hop_headers_stay_on_their_hop(
     admin: Admin, gateway: Gateway, client: ClientSession, upstream: Upstream
 ) -> None:

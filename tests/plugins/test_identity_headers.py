@@ -76,6 +76,14 @@ async def test_a_copied_signature_fits_no_other_request(account: Account) -> Non
         _verify(seen, b"not-the-secret-of-this-gateway-at-all")
 
 
+async def test_the_method_that_is_signed_is_the_one_that_arrives(account: Account) -> None:
+    """Where the route changes the method, the upstream checks the signature with what it sees."""
+    secret = _secret(account)
+    await account.put_route(proxy_rewrite={"regex_uri": [f"^/{account.route}(/.*)$", "$1"], "method": "POST"})
+    answer = await enforced(account.get, lambda _: account.upstream.seen[-1]["method"] == "POST")
+    assert _verify(await _seen(answer), secret).method == "POST"
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -15,6 +15,10 @@ from farebox_gateway.edge.store import Change
 from farebox_gateway.edge.upstream import Timeouts, Upstream
 
 Step = tuple[Plugin, Any]
+Placed = tuple[int, Step]
+"""A step with its priority."""
+Owned = Mapping[str, tuple[str, dict[str, Any]]]
+"""Raw configurations by plugin, each with the resource that it stands in (`routes/r1`)."""
 _MERGED_CHAINS: Final = 512
 
 
@@ -80,7 +84,7 @@ class Route:
     chain: Chain
     chain_reading: Chain
     """The chain and the plugins that read the consumer by themselves, for consumers that bring them along."""
-    confs: dict[str, Any] = field(repr=False)
+    confs: "Owned" = field(repr=False)
 
 
 class EdgeConfig:
@@ -98,7 +102,7 @@ class EdgeConfig:
             "global_rules": {},
         }
         self._router: Router | None = None
-        self._no_route = _chain((), {})
+        self._no_route = _chain((), ())
         self._merged: dict[tuple[Route, Group | None, Consumer | None], Chain] = {}
         self._upstreams: dict[tuple[str, str], tuple[dict[str, Any], Upstream]] = {}
         self.health = HealthRegistry()
@@ -143,8 +147,12 @@ class EdgeConfig:
         chain = self._merged.get(key)
         if chain is None:
             readers: dict[str, Any] = {name: {} for name in self._readers} if reads else {}
-            extra = {**((group and group.extra) or {}), **(consumer.extra or {})}
-            confs = {**readers, **route.confs, **extra}
+            confs = {
+                **_owned("", readers),
+                **route.confs,
+                **({} if group is None else _owned(f"consumer_groups/{group.id}", group.extra)),
+                **_owned(f"consumers/{consumer.name}", consumer.extra),
+            }
             if len(self._merged) >= _MERGED_CHAINS:
                 self._merged.clear()
             chain = self._merged[key] = _chain(self._global_rules(), self._compiled(confs))
@@ -245,7 +253,7 @@ class EdgeConfig:
 
     def _build(self) -> Router:
         rules = self._global_rules()
-        self._no_route = _chain(rules, {})
+        self._no_route = _chain(rules, ())
         self._merged.clear()
         routes = []
         for name, value in self._raw["routes"].items():
@@ -255,8 +263,13 @@ class EdgeConfig:
         return Router(routes)
 
     def _route(self, name: str, value: dict[str, Any], rules: Sequence[Step]) -> Route:
-        service = self._raw["services"].get(_text(value.get("service_id")) or "", {})
-        confs = {**service.get("plugins", {}), **value.get("plugins", {})}
+        service_id = _text(value.get("service_id"))
+        service = self._raw["services"].get(service_id or "", {})
+        confs = {
+            **_owned(f"services/{service_id}", service.get("plugins")),
+            **_owned(f"routes/{name}", value.get("plugins")),
+        }
+        readers: dict[str, Any] = {name: {} for name in self._readers}
         hosts = value.get("hosts") or ([value["host"]] if "host" in value else service.get("hosts", []))
         return Route(
             id=name,
@@ -267,9 +280,9 @@ class EdgeConfig:
             websocket=value.get("enable_websocket", service.get("enable_websocket", False)),
             upstream=self._upstream(name, value, service),
             timeouts=Timeouts.of(value["timeout"]) if "timeout" in value else None,
-            service_id=_text(value.get("service_id")),
+            service_id=service_id,
             chain=_chain(rules, self._compiled(confs)),
-            chain_reading=_chain(rules, self._compiled({**{name: {} for name in self._readers}, **confs})),
+            chain_reading=_chain(rules, self._compiled({**_owned("", readers), **confs})),
             confs=confs,
         )
 
@@ -304,26 +317,32 @@ class EdgeConfig:
         self.health.retain(made.watched for _, made in self._upstreams.values() if made.watched is not None)
 
     def _global_rules(self) -> list[Step]:
-        steps: list[Step] = []
-        for value in self._raw["global_rules"].values():
-            steps += self._compiled(value["plugins"]).values()
-        return _ordered(steps)
+        placed: list[Placed] = []
+        for name, value in self._raw["global_rules"].items():
+            placed += self._compiled(_owned(f"global_rules/{name}", value["plugins"]))
+        return _ordered(placed)
 
-    def _compiled(self, confs: Mapping[str, Any]) -> dict[str, Step]:
-        steps = {}
-        for name, conf in confs.items():
-            if not (conf.get("_meta") or {}).get("disable"):
-                plugin = self._plugins[name]
-                steps[name] = (plugin, plugin.compile("route", plugin.merge_defaults("route", conf)))
-        return steps
-
-
-def _ordered(steps: Sequence[Step]) -> list[Step]:
-    return sorted(steps, key=lambda step: -step[0].priority)
+    def _compiled(self, confs: Owned) -> list[Placed]:
+        """Return the steps that are not off, each with its priority: its own, or what `_meta` says."""
+        placed = []
+        for name, (owner, conf) in confs.items():
+            plugin, meta = self._plugins[name], conf.get("_meta") or {}
+            if not meta.get("disable"):
+                step = (plugin, plugin.compile_of(owner, plugin.merge_defaults("route", conf)))
+                placed.append((meta.get("priority", plugin.priority), step))
+        return placed
 
 
-def _chain(rules: Sequence[Step], own: Mapping[str, Step]) -> Chain:
-    steps = [*rules, *_ordered(list(own.values()))]
+def _owned(owner: str, confs: Mapping[str, Any] | None) -> dict[str, tuple[str, dict[str, Any]]]:
+    return {name: (owner, conf) for name, conf in (confs or {}).items()}
+
+
+def _ordered(placed: Sequence[Placed]) -> list[Step]:
+    return [step for _, step in sorted(placed, key=lambda one: -one[0])]
+
+
+def _chain(rules: Sequence[Step], own: Sequence[Placed]) -> Chain:
+    steps = [*rules, *_ordered(own)]
     return Chain(
         rewrite=tuple(step for step in steps if takes_part(step[0], "rewrite")),
         access=tuple(step for step in steps if takes_part(step[0], "access")),

@@ -109,6 +109,7 @@ class DataPlane:
             received_before=received_before,
             headers=headers,
             upstream_target=target.partition("#")[0],
+            upstream_method=request.method,
             secure=request.secure,
         )
 

@@ -51,6 +51,8 @@ class Exchange:
     received_before: int
     headers: CIMultiDict[str]
     upstream_target: str = ""
+    upstream_method: str = ""
+    """As the upstream sees it: `proxy-rewrite` may name another than the client's."""
     upstream_host: str | None = None
     route: "Route | None" = None
     consumer: "Consumer | None" = None

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, Protocol
 
-import aiohttp
 from aiohttp import (
     ClientConnectorError,
     ClientError,
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from farebox_gateway.edge.plugins.base import Headers
 
 _HOP_BY_HOP: Final = (*(istr(name.decode()) for name in sorted(answer.HOP_BY_HOP)), hdrs.EXPECT)
-_AUTOMATIC: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 _NO_BODY: Final = frozenset({204, 304})
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 """What nginx, and so APISIX, sends to the next server when it may have been received: not POST and PATCH."""
@@ -67,19 +65,6 @@ class DataPlaneSide(Protocol):
 
     def finish(self, exchange: Passage) -> None:
         """Write the usage line."""
-
-
-def open_session(max_head_bytes: int) -> ClientSession:
-    """Return the one client of all upstreams; its connections are kept and limited by nothing but need."""
-    return ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60, enable_cleanup_closed=False),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        skip_auto_headers=_AUTOMATIC,
-        max_line_size=max_head_bytes,
-        max_field_size=4 * max_head_bytes,
-        trust_env=False,
-    )
 
 
 class Proxy:
@@ -141,7 +126,7 @@ class Proxy:
             except (TimeoutError, ClientError, OSError) as error:
                 unsent = isinstance(error, ClientConnectorError | ConnectionTimeoutError)
                 fault = "timeout_failure" if isinstance(error, TimeoutError) else "tcp_failure"
-                again, failure = unsent or request.method in _IDEMPOTENT, error
+                again, failure = unsent or exchange.upstream_method in _IDEMPOTENT, error
             except BaseException:
                 upstream.through(node, status=None, fault=None, seconds=None)
                 raise
@@ -163,7 +148,7 @@ class Proxy:
         request, headers = exchange.request, exchange.headers
         host = headers[hdrs.HOST] = exchange.upstream_host or upstream.host_for(node, exchange.host)
         return await self._session.request(
-            request.method,
+            exchange.upstream_method,
             URL(node.base + exchange.upstream_target, encoded=True),
             headers=headers,
             data=_body(exchange, timeouts.send_seconds) if request.body_exists else None,
@@ -192,11 +177,14 @@ async def _relay(exchange: Passage, response: ClientResponse, side: DataPlaneSid
     """Send the answer on as it comes; the line goes before its last bytes."""
     request, content = exchange.request, response.content
     data, chunked = _answer_head(exchange, response, side)
-    filters = exchange.body_filters if request.method != "HEAD" else ()
+    silent = request.method == "HEAD"
+    filters = () if silent else exchange.body_filters
     try:
         chunk = b"" if content.at_eof() else content.read_nowait()
         while True:
             last = content.at_eof()
+            if silent:
+                chunk = b""
             if filters:
                 chunk = filtered(exchange, chunk, last=last)
             if chunked:
@@ -232,6 +220,7 @@ def _answer_head(exchange: Passage, response: ClientResponse, side: DataPlaneSid
     empty = request.method == "HEAD" or response.status in _NO_BODY
     framed = (
         not exchange.resized
+        and exchange.upstream_method != "HEAD"
         and hdrs.CONTENT_LENGTH in response.headers
         and hdrs.TRANSFER_ENCODING not in response.headers
     )

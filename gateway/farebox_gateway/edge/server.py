@@ -22,11 +22,12 @@ from farebox_gateway.edge.journal import Journal
 from farebox_gateway.edge.listeners import Listeners, listening
 from farebox_gateway.edge.node_status import HeldForms, NodeStatus, Stream
 from farebox_gateway.edge.plugins.registry import load_plugins
-from farebox_gateway.edge.proxy import Proxy, open_session
+from farebox_gateway.edge.proxy import Proxy
 from farebox_gateway.edge.resources import Resources
 from farebox_gateway.edge.sealing import Sealer
 from farebox_gateway.edge.settings import EdgeSettings
 from farebox_gateway.edge.store import Change, Store
+from farebox_gateway.edge.upstream_session import open_session
 from farebox_gateway.edge.usage_log import UsageLog
 
 log = logging.getLogger(__name__)

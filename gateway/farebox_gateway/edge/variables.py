@@ -80,7 +80,7 @@ _KNOWN: Final[Mapping[str, Callable[["Passage"], str | None]]] = {
     "http_host": lambda passage: passage.host,
     "hostname": lambda passage: hostname(passage.host),
     "remote_addr": lambda passage: passage.remote,
-    "request_method": lambda passage: passage.request.method,
+    "request_method": lambda passage: passage.upstream_method,
     "scheme": lambda passage: "https" if passage.secure else "http",
     "https": lambda passage: "on" if passage.secure else "",
     "request_id": lambda passage: passage.rid,

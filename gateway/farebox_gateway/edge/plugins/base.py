@@ -6,7 +6,7 @@ Of several plugins the higher priority runs first.
 """
 
 from collections.abc import Awaitable, Iterator, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 from urllib.parse import unquote_plus
 
 from farebox_gateway.edge.exchange import Exchange, Refusal
@@ -16,6 +16,15 @@ from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 Place = Literal["route", "consumer_group", "consumer", "credential"]
 Headers = list[tuple[bytes, bytes]]
 Decision = Refusal | None
+
+META: Final = {
+    "type": "object",
+    "properties": {"disable": {"type": "boolean"}, "priority": {"type": "integer"}},
+    "additionalProperties": False,
+}
+"""What may be said of any plugin: that it is off, and when it runs among the others. The rest of APISIX's
+(`filter`, `error_response`, `pre_function`) is refused: a plugin that was narrowed must not run always."""
+_ANY: Final = CheckedSchema({"type": "object", "properties": {"_meta": META}})
 
 
 class Plugin:
@@ -49,6 +58,7 @@ class Plugin:
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Return the configuration with its defaults. Raises `InvalidError`."""
         self._schema(place).check(conf)
+        _ANY.check(conf)
         return self.merge_defaults(place, conf)
 
     def merge_defaults(self, place: Place, conf: dict[str, Any]) -> dict[str, Any]:
@@ -65,6 +75,11 @@ class Plugin:
         """Return what the phases get instead of the raw configuration."""
         del place
         return conf
+
+    def compile_of(self, owner: str, conf: dict[str, Any]) -> Any:
+        """Return the same for what runs on routes; `owner` (`routes/r1`) is where it stands."""
+        del owner
+        return self.compile("route", conf)
 
     def rewrite(self, exchange: Passage, conf: Any) -> Decision:
         """Look at the request before the consumer is known."""

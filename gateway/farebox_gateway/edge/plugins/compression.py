@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import brotli
 
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Headers, Place, Plugin
+from farebox_gateway.edge.plugins.base import META, Headers, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema
 
 _TYPES: Final = {
@@ -27,7 +27,7 @@ _COMMON: Final = {
     "min_length": {"type": "integer", "minimum": 1, "default": 20},
     "http_version": {"enum": [1.1, 1.0], "default": 1.1},
     "vary": {"type": "boolean"},
-    "_meta": {"type": "object"},
+    "_meta": META,
 }
 _GZIP_WINDOW: Final = 31
 _NO_BODY: Final = frozenset({204, 304})

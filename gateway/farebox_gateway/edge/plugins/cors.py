@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final
 
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.base import META, Decision, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 _ORIGINS: Final = r"^(\*|\*\*|null|\w+://[^,]+(,\w+://[^,]+)*)$"
@@ -36,7 +36,7 @@ class Cors(Plugin):
                         "minItems": 1,
                         "uniqueItems": True,
                     },
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
             }

@@ -177,7 +177,7 @@ class FareboxAuth(Plugin):
             signed = identity.Identity(
                 time_ms=now,
                 request_id=exchange.rid,
-                method=exchange.request.method,
+                method=exchange.upstream_method,
                 path=exchange.upstream_target.partition("?")[0],
                 organization="" if consumer is None else consumer.name,
                 key="" if credential is None else credential.id,

@@ -9,7 +9,7 @@ import msgspec
 
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.base import META, Decision, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 from farebox_gateway.edge.settings import Network
 
@@ -46,7 +46,7 @@ class IpRestriction(Plugin):
                     "response_code": {"type": "integer", "minimum": 403, "maximum": 404, "default": 403},
                     "whitelist": _NETWORKS,
                     "blacklist": _NETWORKS,
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
                 "oneOf": [{"required": ["whitelist"]}, {"required": ["blacklist"]}],

@@ -15,7 +15,7 @@ from farebox_gateway.edge import variables
 from farebox_gateway.edge.answer import reason_of
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.base import META, Decision, Plugin
 from farebox_gateway.edge.plugins.pages import page
 from farebox_gateway.edge.schema import CheckedSchema
 
@@ -55,7 +55,7 @@ class LimitCount(Plugin):
                     "policy": {"type": "string", "enum": ["local"], "default": "local"},
                     "allow_degradation": {"type": "boolean", "default": False},
                     "show_limit_quota_header": {"type": "boolean", "default": True},
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "required": ["count", "time_window"],
                 "additionalProperties": False,
@@ -66,12 +66,11 @@ class LimitCount(Plugin):
     def __init__(self) -> None:
         self._counters: dict[tuple[bytes, str], tuple[float, int]] = {}
 
-    def compile(self, place: Place, conf: dict[str, Any]) -> Counting:
-        """Prepare what each request needs."""
-        del place
+    def compile_of(self, owner: str, conf: dict[str, Any]) -> Counting:
+        """Prepare what each request needs; equal limits of two owners count apart."""
         message = conf.get("rejected_msg")
         return Counting(
-            identity=hashlib.sha256(msgspec.json.encode(conf, order="sorted")).digest(),
+            identity=hashlib.sha256(msgspec.json.encode([owner, conf], order="sorted")).digest(),
             count=conf["count"],
             seconds=conf["time_window"],
             key=conf["key"],

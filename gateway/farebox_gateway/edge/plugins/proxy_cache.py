@@ -15,7 +15,7 @@ from farebox_gateway.edge import variables
 from farebox_gateway.edge.answer import reason_of
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Headers, Place, Plugin
+from farebox_gateway.edge.plugins.base import META, Decision, Headers, Place, Plugin
 from farebox_gateway.edge.plugins.cached_answers import CachedAnswer, CachedAnswers
 from farebox_gateway.edge.plugins.pages import page
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
@@ -115,7 +115,7 @@ class ProxyCache(Plugin):
                     "cache_ttl": {"type": "integer", "minimum": 1, "default": 300},
                     "consumer_isolation": {"type": "boolean", "default": True},
                     "cache_set_cookie": {"type": "boolean", "default": False},
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
             }

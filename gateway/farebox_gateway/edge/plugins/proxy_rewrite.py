@@ -12,15 +12,18 @@ from urllib.parse import quote
 
 from farebox_gateway.edge import variables
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins import header_fields
+from farebox_gateway.edge.plugins.base import META, Decision, Place, Plugin
 from farebox_gateway.edge.plugins.patterns import template
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
-_VALUE: Final = {"type": ["string", "number"]}
-_VALUES: Final = {"type": "object", "minProperties": 1, "patternProperties": {"^[^:]+$": _VALUE}}
 _VARIABLE: Final = re.compile(r"(?<!\\)\$(?:(\w+)|\{(\w+)\})")
 _SAFE: Final = "/:@!$&'()*+,;=-._~%"
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_METHODS: Final = (
+    *("COPY", "DELETE", "GET", "HEAD", "LOCK", "MKCOL", "MOVE"),
+    *("OPTIONS", "PATCH", "POST", "PROPFIND", "PUT", "TRACE", "UNLOCK"),
+)
+"""Those that nginx has a number for, and so APISIX can set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Rewriting:
     """A compiled configuration."""
 
     uri: str | None
+    method: str | None
     patterns: tuple[tuple[re.Pattern[str], str], ...]
     host: str | None
     set_headers: tuple[tuple[str, str], ...]
@@ -46,6 +50,7 @@ class ProxyRewrite(Plugin):
                 "type": "object",
                 "properties": {
                     "uri": {"type": "string", "minLength": 1, "maxLength": 4096, "pattern": r"^\/.*"},
+                    "method": {"type": "string", "enum": list(_METHODS)},
                     "regex_uri": {"type": "array", "minItems": 2, "items": {"type": "string"}},
                     "host": {"type": "string", "pattern": r"^[0-9a-zA-Z-.]+(:\d{1,5})?$"},
                     "headers": {
@@ -55,8 +60,8 @@ class ProxyRewrite(Plugin):
                                 "minProperties": 1,
                                 "additionalProperties": False,
                                 "properties": {
-                                    "add": _VALUES,
-                                    "set": _VALUES,
+                                    "add": header_fields.VALUES,
+                                    "set": header_fields.VALUES,
                                     "remove": {
                                         "type": "array",
                                         "minItems": 1,
@@ -64,11 +69,11 @@ class ProxyRewrite(Plugin):
                                     },
                                 },
                             },
-                            _VALUES,
+                            header_fields.VALUES,
                         ]
                     },
                     "use_real_request_uri_unsafe": {"type": "boolean", "default": False, "enum": [False]},
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "minProperties": 1,
                 "additionalProperties": False,
@@ -88,8 +93,7 @@ class ProxyRewrite(Plugin):
             except (re.error, IndexError) as error:
                 raise InvalidError(f"invalid regex_uri({pattern}, {replacement}): {error}") from None
         for name, value in _pairs(merged.get("headers", {})):
-            if not _TOKEN.match(name):
-                raise InvalidError("invalid field character in header")
+            header_fields.check_name(name)
             if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
                 raise InvalidError("invalid value character in header")
         return merged
@@ -101,6 +105,7 @@ class ProxyRewrite(Plugin):
         is_new = any(isinstance(headers.get(name), dict | list) for name in ("add", "set", "remove"))
         return Rewriting(
             uri=conf.get("uri"),
+            method=conf.get("method"),
             patterns=tuple(
                 (re.compile(pattern), template(replacement))
                 for pattern, replacement in zip(pairs[::2], pairs[1::2], strict=True)
@@ -113,6 +118,8 @@ class ProxyRewrite(Plugin):
 
     def rewrite(self, exchange: Passage, conf: Rewriting) -> Decision:
         """Change what the upstream will see."""
+        if conf.method is not None:
+            exchange.upstream_method = conf.method
         if conf.host is not None:
             exchange.upstream_host = conf.host
         _, mark, query = exchange.upstream_target.partition("?")
@@ -152,7 +159,7 @@ def _resolve(text: str, exchange: Passage, match: re.Match[str] | None) -> str:
             return (match[int(name)] or "") if match is not None and known else ""
         return variables.value(name, exchange) or ""
 
-    return re.sub(r"[\x00-\x1f\x7f]", "", _VARIABLE.sub(value, text))
+    return header_fields.clean(_VARIABLE.sub(value, text))
 
 
 def _texts(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -10,7 +10,8 @@ from farebox_gateway.edge import variables
 from farebox_gateway.edge.answer import reason_of
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins import header_fields
+from farebox_gateway.edge.plugins.base import META, Decision, Place, Plugin
 from farebox_gateway.edge.plugins.pages import page
 from farebox_gateway.edge.plugins.patterns import template
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
@@ -53,7 +54,7 @@ class Redirect(Plugin):
                     "http_to_https": {"type": "boolean"},
                     "encode_uri": {"type": "boolean", "default": False},
                     "append_query_string": {"type": "boolean", "default": False},
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
                 "oneOf": [
@@ -126,6 +127,6 @@ def to_https(exchange: Passage, port: int | None) -> Refusal:
 
 
 def _sent(code: int, location: str) -> Refusal:
-    clean = re.sub(r"[\x00-\x1f\x7f]", "", location).encode("utf-8", "surrogateescape")
+    clean = header_fields.clean(location).encode("utf-8", "surrogateescape")
     content, body = page(code, reason_of(code))
     return Refusal(code, body, "served", (content, (b"Location", clean)))

@@ -14,6 +14,7 @@ from farebox_gateway.edge.plugins.cors import Cors
 from farebox_gateway.edge.plugins.farebox_auth import FareboxAuth
 from farebox_gateway.edge.plugins.farebox_limit import FareboxLimit
 from farebox_gateway.edge.plugins.farebox_meter import FareboxMeter
+from farebox_gateway.edge.plugins.fault_injection import FaultInjection
 from farebox_gateway.edge.plugins.ip_restriction import IpRestriction
 from farebox_gateway.edge.plugins.key_auth import KeyAuth
 from farebox_gateway.edge.plugins.limit_count import LimitCount
@@ -57,6 +58,7 @@ async def load_plugins(settings: EdgeSettings, config: EdgeConfig) -> AsyncItera
             Redirect(lambda: config.https_port),
             ResponseRewrite(),
             IpRestriction(),
+            FaultInjection(),
             Gzip(),
             Brotli(),
             RequestId(),

@@ -8,7 +8,7 @@ import uuid
 from typing import Any, ClassVar, Final
 
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Headers, Plugin
+from farebox_gateway.edge.plugins.base import META, Decision, Headers, Plugin
 from farebox_gateway.edge.schema import CheckedSchema
 
 _UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
@@ -31,7 +31,7 @@ class RequestId(Plugin):
                     },
                     "include_in_response": {"type": "boolean", "default": True},
                     "algorithm": {"type": "string", "enum": ["uuid"], "default": "uuid"},
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
             }
@@ -50,4 +50,4 @@ class RequestId(Plugin):
         if not conf["include_in_response"] or any(row[0].lower() == name.lower().encode() for row in headers):
             return headers
         text = _UNPRINTABLE.sub("", exchange.headers.get(name, ""))
-        return [*headers, (name.encode(), text.encode())]
+        return [*headers, (name.encode(), text.encode("utf-8", "surrogateescape"))]

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -10,15 +9,10 @@ from typing import Any, ClassVar, Final
 from farebox_gateway.edge import variables
 from farebox_gateway.edge.expression import Condition, compile_expression
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Headers, Place, Plugin
+from farebox_gateway.edge.plugins import header_fields
+from farebox_gateway.edge.plugins.base import META, Headers, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
-_VALUES: Final = {
-    "type": "object",
-    "minProperties": 1,
-    "patternProperties": {"^[^:]+$": {"type": ["string", "number"]}},
-}
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _OF_THE_BODY: Final = frozenset(
     {b"content-length", b"content-encoding", b"last-modified", b"etag", b"accept-ranges"}
 )
@@ -72,7 +66,7 @@ class ResponseRewrite(Plugin):
                                         "minItems": 1,
                                         "items": {"type": "string", "pattern": "^[^:]+:[^:]*[^/]$"},
                                     },
-                                    "set": _VALUES,
+                                    "set": header_fields.VALUES,
                                     "remove": {
                                         "type": "array",
                                         "minItems": 1,
@@ -81,14 +75,14 @@ class ResponseRewrite(Plugin):
                                 },
                                 "additionalProperties": False,
                             },
-                            _VALUES,
+                            header_fields.VALUES,
                         ]
                     },
                     "body": {"type": "string"},
                     "body_base64": {"type": "boolean", "default": False},
                     "status_code": {"type": "integer", "minimum": 200, "maximum": 598},
                     "vars": {"type": "array"},
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
             }
@@ -104,8 +98,8 @@ class ResponseRewrite(Plugin):
             except InvalidError as error:
                 raise InvalidError(f"failed to validate the 'vars' expression: {error}") from None
         add, put, _ = _headers(merged.get("headers", {}))
-        if not all(_TOKEN.match(name) for name, _ in (*add, *put)):
-            raise InvalidError("invalid field character in header")
+        for name, _ in (*add, *put):
+            header_fields.check_name(name)
         if merged["body_base64"]:
             if not merged.get("body"):
                 raise InvalidError("invalid base64 content")
@@ -141,20 +135,15 @@ class ResponseRewrite(Plugin):
             exchange.resized = True
             exchange.body_filters.append(Replaced(conf.body))
             headers = [row for row in headers if row[0].lower() not in _OF_THE_BODY]
-        headers = headers + [_line(name, value, exchange) for name, value in conf.add]
+        headers = headers + [header_fields.line(name, value, exchange) for name, value in conf.add]
         for name, value in conf.set:
             key = name.lower().encode()
             headers = [row for row in headers if row[0].lower() != key]
-            headers.append(_line(name, value, exchange))
+            headers.append(header_fields.line(name, value, exchange))
             exchange.answer_headers.pop(key, None)
         for key in conf.remove:
             exchange.answer_headers.pop(key, None)
         return [row for row in headers if row[0].lower() not in conf.remove]
-
-
-def _line(name: str, value: str, exchange: Passage) -> tuple[bytes, bytes]:
-    text = re.sub(r"[\x00-\x1f\x7f]", "", variables.fill(value, exchange)[0])
-    return name.encode(), text.encode("utf-8", "surrogateescape")
 
 
 Pairs = tuple[tuple[str, str], ...]

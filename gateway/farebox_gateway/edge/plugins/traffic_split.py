@@ -13,7 +13,7 @@ from farebox_gateway.edge.balancing import Node, RoundRobin
 from farebox_gateway.edge.exchange import Refusal
 from farebox_gateway.edge.expression import Condition, compile_expression
 from farebox_gateway.edge.passage import Passage
-from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
+from farebox_gateway.edge.plugins.base import META, Decision, Place, Plugin
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 from farebox_gateway.edge.upstream import Upstream
 from farebox_gateway.edge.upstream_schema import ID, INLINE_UPSTREAM, check_upstream
@@ -67,7 +67,7 @@ class TrafficSplit(Plugin):
                             },
                         },
                     },
-                    "_meta": {"type": "object"},
+                    "_meta": META,
                 },
                 "additionalProperties": False,
             }
