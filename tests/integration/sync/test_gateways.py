@@ -21,6 +21,7 @@ from farebox.settings import Settings
 from farebox_contract.node_status import EDGE_PATH
 from farebox_gateway.client import open_admin
 from farebox_gateway.edge import server
+from farebox_gateway.edge.plugins import registry
 from farebox_gateway.edge.settings import from_environment
 from farebox_gateway.resources import Kind, Ref
 from farebox_worker.sync import standing
@@ -170,7 +171,7 @@ async def test_no_route_is_pushed_while_one_node_lacks_a_plugin(
 ) -> None:
     """A gateway whose Admin API knows every plugin and whose node has one not loaded gets no route."""
     monkeypatch.setenv("TEST_GATEWAY_KEY", ADMIN_KEY)
-    whole = server.load_plugins
+    whole = registry.load_plugins
 
     @asynccontextmanager
     async def lame_plugins(*given: Any) -> AsyncIterator[Any]:

@@ -33,6 +33,7 @@ def test_the_schema_is_the_one_that_files_are_read_by() -> None:
 def test_the_schema_refuses_what_the_code_refuses() -> None:
     """A misspelled field, a missing one and a wrong type are found by an editor already."""
     validator = Draft202012Validator(json.loads(SCHEMA.read_text()))
+    wrong: object
     for wrong in (
         {"route": []},
         {"routes": [{"code": "r", "upstream": "u"}]},
