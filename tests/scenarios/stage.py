@@ -10,11 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
+from farebox_cli.demo import month as demo_month
 from farebox_cli.demo.caller import Caller
-from farebox_cli.demo.month import advance
 from farebox_cli.demo.narration import Narrator
 from farebox_cli.demo.opening import issue, sign_up, upgrade
 from farebox_cli.demo.scene import Scene
+from farebox_cli.demo.story import VARIABLES
 from farebox_cli.stack import StackOptions, running_stack
 
 
@@ -26,9 +27,7 @@ def silent() -> Narrator:
 @asynccontextmanager
 async def stage(folder: Path, **variables: str) -> AsyncIterator[Scene]:
     """Run everything on free ports in `folder`, with an owner logged in and with two keys."""
-    options = StackOptions(
-        home=folder / "home", ports="free", variables={"FAREBOX_BILLING_GRACE_SECONDS": "1", **variables}
-    )
+    options = StackOptions(home=folder / "home", ports="free", variables={**VARIABLES, **variables})
     async with running_stack(options) as stack, Caller(silent()) as caller:
         work = folder / "work"
         work.mkdir()
@@ -58,15 +57,6 @@ async def close_period(scene: Scene) -> Mapping[str, Any]:
     """Move the organization past the end of its running period and return that period's invoice, exported."""
     current = (await scene.api("GET", "/billing/current")).data
     await scene.command("clock", "enable", scene.account.organization)
-    await advance(scene, datetime.fromisoformat(current["period_end"]) + timedelta(minutes=1))
-    found: dict[str, Any] = {}
-
-    async def closed() -> bool:
-        await scene.command("bill", "run")
-        listed = (await scene.api("GET", "/billing/history")).data["items"]
-        start = current["period_start"]
-        found.update(next((invoice for invoice in listed if invoice["period_start"] == start), {}))
-        return bool(found)
-
-    await scene.until(closed, seconds=60, what="the invoice")
+    await demo_month.advance(scene, datetime.fromisoformat(current["period_end"]) + timedelta(minutes=1))
+    found, _ = await demo_month.close_period(scene, current["period_start"])
     return dict((await scene.api("GET", f"/billing/invoices/{found['id']}")).data)

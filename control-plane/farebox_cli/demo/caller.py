@@ -22,6 +22,7 @@ _SHOWN_HEADERS: Final = (
     "X-RateLimit-Remaining",
     "WWW-Authenticate",
 )
+_SECRETS: Final = frozenset({"password", "access_token", "token", "client_secret"})
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 
 
@@ -142,7 +143,7 @@ def _masked(body: object) -> object:
 
 
 def _mask(name: str, value: object) -> object:
-    if name in {"password", "access_token", "token"} and isinstance(value, str):
+    if name in _SECRETS and isinstance(value, str):
         return "…"
     if name == "key" and isinstance(value, str) and len(value) > 40:
         return shorten_key(value)

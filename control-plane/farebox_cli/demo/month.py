@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +20,16 @@ _REAL_CALLS_A_WEEK: Final = 5
 _SEED: Final = 20_260_101
 
 
-async def a_month(scene: Scene) -> str:
-    """Let the starter period pass, close it, and show the invoice; return the invoice's id."""
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """An invoice: the id that the API knows it by, and its number."""
+
+    id: str
+    number: str
+
+
+async def a_month(scene: Scene) -> Issued:
+    """Let the starter period pass, close it, and show the invoice."""
     say, account = scene.narrator, scene.account
     say.chapter("A month passes, and its invoice")
     current = (await scene.api("GET", "/billing/current")).data
@@ -53,18 +62,8 @@ async def a_month(scene: Scene) -> str:
     say.say(
         "Every collector must now have stood at the end of its log, later than the period's end plus grace."
     )
-    invoice: dict[str, Any] = {}
-
-    async def closed() -> bool:
-        await scene.command("bill", "run", quiet=True)
-        listed = (await scene.api("GET", "/billing/history", quiet=True)).data["items"]
-        invoice.update(
-            next((entry for entry in listed if entry["period_start"] == current["period_start"]), {})
-        )
-        return bool(invoice)
-
-    seconds = await scene.until(closed, seconds=60, what="the period's closing")
-    say.say(f"closed after {seconds:.1f} s; the invoice, as finance sees it:")
+    invoice, seconds = await close_period(scene, current["period_start"])
+    say.say(f"The worker closed it after {seconds:.1f} s; the invoice, as finance sees it:")
     for line in (await scene.command("invoice", "show", invoice["number"])).splitlines():
         say.say(line)
     say.check(account.billable == BILLABLE, f"this storyteller counted {BILLABLE:,} billable requests")
@@ -73,7 +72,22 @@ async def a_month(scene: Scene) -> str:
         "base $10.00 + 5,000 x $0.01 = $60.00",
         found=invoice["total"]["minor"],
     )
-    return str(invoice["number"])
+    return Issued(invoice["id"], invoice["number"])
+
+
+async def close_period(scene: Scene, period_start: str) -> tuple[dict[str, Any], float]:
+    """Wait until the worker has closed the period that began then and made its invoice.
+
+    Return the invoice as it is listed, and the seconds of waiting.
+    """
+    found: dict[str, Any] = {}
+
+    async def closed() -> bool:
+        listed = (await scene.api("GET", "/billing/history", quiet=True)).data["items"]
+        found.update(next((entry for entry in listed if entry["period_start"] == period_start), {}))
+        return bool(found)
+
+    return found, await scene.until(closed, seconds=60, what="the period's closing")
 
 
 async def proof(scene: Scene, number: str) -> None:

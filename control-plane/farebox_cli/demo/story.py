@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from typing import Final
 
 from farebox_cli.demo.caller import Caller
 from farebox_cli.demo.faults import kill_things
@@ -11,10 +12,13 @@ from farebox_cli.demo.key_care import care_for_keys
 from farebox_cli.demo.month import a_month, proof
 from farebox_cli.demo.narration import Narrator, StoryFailedError
 from farebox_cli.demo.opening import first_calls, limits, sign_up, usage
+from farebox_cli.demo.paying import add_a_card, paid_by_itself
 from farebox_cli.demo.scene import EMAIL, PASSWORD, Scene
+from farebox_cli.demo.unpaid import declined_and_back
 from farebox_cli.stack import StackOptions, running_stack
 
-_VARIABLES = {"FAREBOX_BILLING_GRACE_SECONDS": "1"}
+VARIABLES: Final = {"FAREBOX_BILLING_GRACE_SECONDS": "1", "FAREBOX_BILLING_INTERVAL_SECONDS": "0.5"}
+"""Settings of a story: nobody wants to wait for the caution of a real month."""
 
 
 async def tell(home: Path, *, stay: bool, narrator: Narrator | None = None) -> int:
@@ -25,7 +29,7 @@ async def tell(home: Path, *, stay: bool, narrator: Narrator | None = None) -> i
     say = narrator or Narrator()
     folder = home / "story"
     say.say(f"Starting PostgreSQL, Redis, mail, control plane, worker, collector and gateway in {home} …")
-    async with running_stack(StackOptions(home=home, variables=_VARIABLES)) as stack, Caller(say) as caller:
+    async with running_stack(StackOptions(home=home, variables=VARIABLES)) as stack, Caller(say) as caller:
         folder.mkdir(exist_ok=True)
         scene = Scene(stack, say, caller, folder)
         try:
@@ -34,8 +38,11 @@ async def tell(home: Path, *, stay: bool, narrator: Narrator | None = None) -> i
             await limits(scene)
             await usage(scene)
             await care_for_keys(scene)
-            number = await a_month(scene)
-            await proof(scene, number)
+            await add_a_card(scene)
+            issued = await a_month(scene)
+            await paid_by_itself(scene, issued)
+            await proof(scene, issued.number)
+            await declined_and_back(scene)
             await kill_things(scene)
         except StoryFailedError as failure:
             say.failures.append(str(failure))
