@@ -21,6 +21,7 @@ from farebox.alerts import views as alerts
 from farebox.billing import views as billing
 from farebox.billing_details import views as billing_details
 from farebox.clock import Clock, SystemClock
+from farebox.credit_notes import views as credit_notes
 from farebox.db import Database
 from farebox.dunning import admin_views as dunning_admin
 from farebox.dunning import views as dunning
@@ -32,11 +33,13 @@ from farebox.keys import views as keys
 from farebox.metrics import Metrics
 from farebox.middlewares import edge
 from farebox.organizations import views as organizations
+from farebox.papers import views as papers
 from farebox.payments import card_views as payment_cards
 from farebox.payments import operator_views as payments_admin
 from farebox.payments import providers
 from farebox.payments import views as payment_views
 from farebox.payments import webhook_views as webhooks
+from farebox.payments.managed import views as managed_views
 from farebox.plans import admin_views as plans_admin
 from farebox.plans import views as plans
 from farebox.products import views as products
@@ -74,6 +77,8 @@ ENDPOINTS: Final[Endpoints] = (
     *plans_admin.ENDPOINTS,
     *billing.ENDPOINTS,
     *billing_details.ENDPOINTS,
+    *papers.ENDPOINTS,
+    *credit_notes.ENDPOINTS,
     *alerts.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *add_ons.ENDPOINTS,
@@ -82,6 +87,7 @@ ENDPOINTS: Final[Endpoints] = (
     *payment_views.ENDPOINTS,
     *payment_cards.ENDPOINTS,
     *payments_admin.ENDPOINTS,
+    *managed_views.ENDPOINTS,
     *dunning.ENDPOINTS,
     *dunning_admin.ENDPOINTS,
     *webhooks.ENDPOINTS,

@@ -24,6 +24,8 @@ from typing_extensions import TypeVar
 from farebox import admission, idempotency, ids, problems
 from farebox.availability import is_stale_connection
 from farebox.fields import Nothing
+from farebox.files import File
+from farebox.files import answer as file_answer
 from farebox.organizations.permissions import Permission, Role, allows
 from farebox.problems import Problem, Refusal
 from farebox.reading import Reader
@@ -308,6 +310,8 @@ async def _run(call: Call[Any, Any]) -> web.Response:
             await call.begin()
         answer = await declared.handler(call)
         status = answer.status or declared.status
+        if isinstance(answer.data, File):
+            return file_answer(answer.data, status=status)
         message = _DRY_RUN_MESSAGE + answer.message if call.dry_run else answer.message
         written = envelope(message, answer.data)
         if call.idempotent is not None and call.begun is not None:

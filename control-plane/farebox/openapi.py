@@ -14,6 +14,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 from farebox import problems
 from farebox.endpoints import PREFIX, Access, Endpoint
 from farebox.fields import Nothing
+from farebox.files import File
 from farebox.problems import PROBLEM_JSON, Problem
 
 VERSION: Final = "1.0.0"
@@ -77,7 +78,8 @@ def document(endpoints: Sequence[Endpoint[Any, Any, Any]], *, server: str) -> di
     """Return the document as plain JSON values."""
     inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = []
     for declared in endpoints:
-        inputs.append((declared.data, "serialization"))
+        if not issubclass(declared.data, File):
+            inputs.append((declared.data, "serialization"))
         if declared.body is not Nothing:
             inputs.append((declared.body, "validation"))
         if declared.query is not Nothing:
@@ -163,22 +165,13 @@ def _who(declared: Endpoint[Any, Any, Any]) -> str:
 def _responses(
     declared: Endpoint[Any, Any, Any], names: dict[tuple[Any, JsonSchemaMode], Any]
 ) -> dict[str, Any]:
-    success = {
-        "type": "object",
-        "required": ["success", "message", "data"],
-        "additionalProperties": False,
-        "properties": {
-            "success": {"const": True},
-            "message": {"type": "string"},
-            "data": names[declared.data, "serialization"],
-        },
-    }
+    if issubclass(declared.data, File):
+        file = {"schema": {"type": "string", "format": "binary"}}
+        content: dict[str, Any] = {declared.data.media_type: file}
+    else:
+        content = {"application/json": {"schema": _success(names[declared.data, "serialization"])}}
     responses: dict[str, Any] = {
-        str(declared.status): {
-            "description": "Done.",
-            "headers": _header_refs(),
-            "content": {"application/json": {"schema": success}},
-        }
+        str(declared.status): {"description": "Done.", "headers": _header_refs(), "content": content}
     }
     by_status: defaultdict[int, list[Problem]] = defaultdict(list)
     for problem in refusals_of(declared):
@@ -192,6 +185,19 @@ def _responses(
             },
         }
     return responses
+
+
+def _success(data: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["success", "message", "data"],
+        "additionalProperties": False,
+        "properties": {
+            "success": {"const": True},
+            "message": {"type": "string"},
+            "data": data,
+        },
+    }
 
 
 def _path_parameters(declared: Endpoint[Any, Any, Any]) -> Iterable[dict[str, Any]]:

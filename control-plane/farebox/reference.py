@@ -79,7 +79,9 @@ def _operation(
     path: str, method: str, operation: Mapping[str, Any], schemas: Schemas, server: str
 ) -> Operation:
     status, success = next(iter(operation["responses"].items()))
-    answer = success["content"]["application/json"]["schema"]["properties"]["data"]
+    media_type, content = next(iter(success["content"].items()))
+    answer = content["schema"].get("properties", {}).get("data", {})
+    is_file = not answer
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     example = sample(body, schemas) if body is not None else None
     needs_token = "security" in operation
@@ -103,7 +105,9 @@ def _operation(
         curl=_curl(method, server + path, example, needs_token=needs_token),
         status=status,
         answer=list(rows(answer, schemas)),
-        answer_example=_pretty({"success": True, "message": "…", "data": sample(answer, schemas)}),
+        answer_example=f"(a file: {media_type})"
+        if is_file
+        else _pretty({"success": True, "message": "…", "data": sample(answer, schemas)}),
         refusals=[
             (code, [line.removeprefix("- ") for line in response["description"].splitlines()])
             for code, response in operation["responses"].items()

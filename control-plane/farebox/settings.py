@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     issuer: str = Field(
         default="Farebox", description="The seller's name on invoices; numbers count per issuer."
     )
+    paper_fonts: Path | None = Field(
+        default=None, description="Folder of fonts for invoices, for scripts beyond ours such as Chinese."
+    )
     invoice_ceiling_minor: int = Field(default=10_000_000_00, ge=1, description="A larger invoice is parked.")
     invoice_line_ceiling: int = Field(default=200, ge=1, description="One with more lines is parked.")
     account_daily_ceiling_minor: int = Field(

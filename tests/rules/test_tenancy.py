@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
-from tests.support import planting, planting_dunning, planting_payments
+from tests.support import planting, planting_dunning, planting_papers, planting_payments
 from tests.support.api_client import Api, Person
 from tests.support.web import api, clock, settings, worker
 
@@ -34,7 +34,7 @@ __all__ = ["api", "clock", "settings", "worker"]
 
 TENANT_TABLES = sorted(table.name for table in metadata.sorted_tables if "organization_id" in table.columns)
 UNKNOWN = {"key": "key_0000000000", "org": "org_0000000000", "inv": "inv_00000000000000000000000000"}
-UNKNOWN |= {prefix: f"{prefix}_{'0' * 26}" for prefix in ("pay", "card", "dun")}
+UNKNOWN |= {prefix: f"{prefix}_{'0' * 26}" for prefix in ("pay", "card", "dun", "cn")}
 DOCUMENT = openapi.document(ENDPOINTS, server="http://test")
 
 
@@ -61,6 +61,9 @@ async def settle(api: Api, worker: Database, clock: ManualClock, email: str) -> 
     await planting.billing(worker, organization, clock.now())
     paid = await planting_payments.payments(worker, organization, clock.now())
     paid["dun"] = await planting_dunning.dunning(worker, organization, clock.now())
+    paid["cn"] = await planting_papers.credit_note(
+        worker, organization, number=f"{email}-2", at=clock.now()
+    )
     return Tenant(person, organization, {"key": key, "inv": invoice, "org": person.organization_id, **paid})
 
 

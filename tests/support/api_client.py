@@ -97,7 +97,12 @@ class Api:
             method, url, json=json, data=raw, headers=sent, params=params
         ) as response:
             kind = response.content_type
-            body = await response.json(content_type=None) if kind.endswith("json") else await response.text()
+            if kind.endswith("json"):
+                body = await response.json(content_type=None)
+            elif kind == "application/pdf":
+                body = (await response.read()).decode("latin-1")
+            else:
+                body = await response.text()
             return Reply(response.status, response.headers, body)
 
     async def get(self, path: str, *, by: "Person | None" = None, **params: str) -> Reply:

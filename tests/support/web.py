@@ -53,6 +53,7 @@ def settings(database: DatabaseUrls, redis_url: str) -> Settings:
             "database_owner_url": database.owner,
             "redis_url": redis_url,
             "token_secret": SECRET,
+            "link_secret": SECRET,
             "api_rate_limit": 100_000,
             "auth_rate_limit": 100_000,
             "stripe_secret_key": "sk_test_that_nobody_knows",
