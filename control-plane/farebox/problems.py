@@ -193,6 +193,9 @@ PAYMENT_REFUSED: Final = Problem("payment_refused", 402, "The payment was refuse
 PAYMENT_IN_PROGRESS: Final = Problem(
     "payment_in_progress", 409, "A payment for this is under way. Wait for it, or finish it."
 )
+COLLECTED_BY_STRIPE: Final = Problem(
+    "collected_by_stripe", 409, "A subscription at Stripe collects this; it is charged nowhere else."
+)
 NO_PAYMENT_METHOD: Final = Problem(
     "no_payment_method", 409, "There is no saved card to charge. Add one, or pay on a page."
 )

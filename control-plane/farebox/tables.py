@@ -15,6 +15,7 @@ from farebox.invoices import model as invoices
 from farebox.keys import model as keys
 from farebox.organizations import model as organizations
 from farebox.payments import model as payments
+from farebox.payments.managed import model as managed_payments
 from farebox.plans import model as plans
 from farebox.products import model as products
 from farebox.subscriptions import model as subscriptions
@@ -24,8 +25,8 @@ from farebox.users import model as users
 
 __all__ = [
     "add_ons", "alerts", "billing_details", "coupons", "credit_notes", "credits_", "dunning", "gateways",
-    "idempotency", "invoice_events", "invoices", "keys", "metadata", "organizations", "outbox", "payments",
-    "plans", "products", "subscriptions", "taxes", "usage", "users",
+    "idempotency", "invoice_events", "invoices", "keys", "managed_payments", "metadata", "organizations",
+    "outbox", "payments", "plans", "products", "subscriptions", "taxes", "usage", "users",
 ]  # fmt: skip
 
 metadata = Base.metadata

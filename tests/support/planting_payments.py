@@ -8,6 +8,7 @@ from sqlalchemy import select
 from farebox import ids
 from farebox.db import Database
 from farebox.invoices.model import Invoice
+from farebox.payments.managed.model import StripeInvoice, StripeItem, StripeSubscription
 from farebox.payments.model import (
     Dispute,
     Payment,
@@ -62,6 +63,25 @@ async def payments(worker: Database, organization: UUID, at: datetime) -> dict[s
             PaymentMethod(
                 id=card_id, provider_id=f"pm_{card_id.hex}", brand="visa", last4="4242", exp_month=12,
                 exp_year=2040, is_default=True, created_at=at, **common,
+            )
+        )  # fmt: skip
+        managed = StripeSubscription(
+            id=ids.uuid7(), organization_id=organization, provider_id=f"sub_{payment_id.hex}",
+            state="ended", actor="test", created_at=at, updated_at=at, started_at=at, ended_at=at,
+        )  # fmt: skip
+        session.add(managed)
+        await session.flush()
+        session.add(
+            StripeInvoice(
+                id=ids.uuid7(), organization_id=organization, subscription_id=managed.id,
+                provider_id=f"in_{payment_id.hex}", state="paid", currency="USD", due_minor=1,
+                advance_minor=1, created_at=at, updated_at=at,
+            )
+        )  # fmt: skip
+        session.add(
+            StripeItem(
+                id=ids.uuid7(), organization_id=organization, subscription_id=managed.id, invoice_id=invoice,
+                amount_minor=1, currency="USD", state="settled", created_at=at, updated_at=at,
             )
         )  # fmt: skip
     return {"pay": ids.encode("pay", payment_id), "card": ids.encode("card", card_id)}

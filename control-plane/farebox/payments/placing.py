@@ -18,6 +18,7 @@ from farebox.money import Money
 from farebox.payments import cards
 from farebox.payments.accounts import Payer
 from farebox.payments.ledger import LIVE, OWING, public_id
+from farebox.payments.managed import choosing
 from farebox.payments.model import Payment, ProviderCustomer
 from farebox.payments.provider import Order
 from farebox.problems import Refusal
@@ -74,8 +75,9 @@ async def place(
     public_url: str,
     now: datetime,
 ) -> Placed | InTheWay:
-    """Write the row of a new attempt. Raises `Refusal`: 404, 409 where nothing is open, no card is saved or
-    another attempt is under way, 422 for a request key that came with another payment.
+    """Write the row of a new attempt. Raises `Refusal`: 404, 409 where nothing is open, no card is saved,
+    another attempt is under way or Stripe collects by itself, 422 for a request key that came with
+    another payment.
     """
     await take_turns(session, demand.organization_id)
     before = await _asked_before(session, demand)
@@ -174,6 +176,8 @@ async def _owing(session: AsyncSession, demand: Demand) -> Invoice:
         raise Refusal(problems.NOT_FOUND)
     if invoice.state not in OWING or not invoice.open_minor:
         raise Refusal(problems.NOTHING_TO_PAY, details={"state": invoice.state})
+    if await choosing.collects(session, invoice):
+        raise Refusal(problems.COLLECTED_BY_STRIPE)
     return invoice
 
 

@@ -5,7 +5,6 @@ retries by itself, with the same idempotency key. Knows no tables.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,40 +13,25 @@ import stripe
 from stripe import AIOHTTPClient, PaymentIntent, StripeClient
 
 from farebox.payments import stripe_reading as reading
+from farebox.payments.managed.calls import StripeSubscriptions
 from farebox.payments.provider import (
     Account,
     Card,
     Order,
     Page,
-    ProviderAwayError,
     ProviderRefusedError,
     RefundOrder,
     Seen,
     SeenDispute,
     SeenRefund,
 )
+from farebox.payments.stripe_errors import speaking
 
 RETRIES: Final = 2
 PAGE_SIZE: Final = 100
 _SLACK: Final = timedelta(minutes=10)
 """How far the provider's clock may be from ours when we look for what an order made."""
 _INTENT_PARTS: Final = ["latest_charge", "payment_method"]
-_LATER: Final = frozenset({401, 403, 409, 429})
-"""Statuses that say nothing of the order itself: a wrong key, a lock, too many requests."""
-
-
-@asynccontextmanager
-async def _speaking() -> AsyncIterator[None]:
-    """Turn the SDK's errors into ours."""
-    try:
-        yield
-    except stripe.StripeError as error:
-        code = error.code or (error.error.type if error.error is not None else None) or type(error).__name__
-        reason = (error.user_message or "no reason given").strip()[:500]
-        status = error.http_status
-        if status is None or status >= 500 or status in _LATER:
-            raise ProviderAwayError(str(code), reason) from error
-        raise ProviderRefusedError(str(code), reason) from error
 
 
 class Stripe:
@@ -63,10 +47,11 @@ class Stripe:
             http_client=AIOHTTPClient(session=session, timeout=timeout),
             max_network_retries=RETRIES,
         )
+        self.subscriptions: Final = StripeSubscriptions(self._client)
 
     async def customer(self, account: Account) -> str:
         """Make a customer: https://docs.stripe.com/api/customers/create."""
-        async with _speaking():
+        async with speaking():
             made = await self._client.v1.customers.create_async(
                 {
                     "name": account.name,
@@ -112,7 +97,7 @@ class Stripe:
         )
 
     async def _confirming(self, ask: Callable[[], Awaitable[PaymentIntent]]) -> Seen:
-        async with _speaking():
+        async with speaking():
             try:
                 return reading.payment(await ask())
             except stripe.CardError as error:
@@ -123,7 +108,7 @@ class Stripe:
 
     async def intent(self, order: Order) -> Seen:
         """Make an intent that a browser confirms with Elements; its card is saved for later charges."""
-        async with _speaking():
+        async with speaking():
             return reading.payment(
                 await self._client.v1.payment_intents.create_async(
                     {
@@ -141,7 +126,7 @@ class Stripe:
 
     async def setup(self, customer: str, organization: str, key: str) -> tuple[str, str]:
         """Make a SetupIntent for Elements; returns its id and the secret for the browser."""
-        async with _speaking():
+        async with speaking():
             made = await self._client.v1.setup_intents.create_async(
                 {
                     "customer": customer,
@@ -155,7 +140,7 @@ class Stripe:
 
     async def saved_by(self, setup_id: str) -> tuple[str | None, Card | None]:
         """Return the customer and the card that a SetupIntent saved; no card while it has not succeeded."""
-        async with _speaking():
+        async with speaking():
             made = await self._client.v1.setup_intents.retrieve_async(
                 setup_id, {"expand": ["payment_method"]}
             )
@@ -166,7 +151,7 @@ class Stripe:
 
     async def page(self, order: Order) -> Page:
         """Open a Checkout session: https://docs.stripe.com/api/checkout/sessions/create."""
-        async with _speaking():
+        async with speaking():
             made = await self._client.v1.checkout.sessions.create_async(
                 {
                     "mode": "payment",
@@ -196,20 +181,20 @@ class Stripe:
 
     async def observe(self, provider_id: str) -> Seen:
         """Return the intent with its latest charge and card."""
-        async with _speaking():
+        async with speaking():
             return reading.payment(
                 await self._client.v1.payment_intents.retrieve_async(provider_id, {"expand": _INTENT_PARTS})
             )
 
     async def observe_page(self, page_id: str) -> Page:
         """Return the Checkout session."""
-        async with _speaking():
+        async with speaking():
             return reading.page(await self._client.v1.checkout.sessions.retrieve_async(page_id))
 
     async def find(self, order: Order) -> Seen | None:
         """Look through the customer's intents since the order, for the one that carries our id."""
         since = int((order.placed_at - _SLACK).timestamp())
-        async with _speaking():
+        async with speaking():
             found = await self._client.v1.payment_intents.list_async(
                 {"customer": order.customer, "created": {"gte": since}, "limit": PAGE_SIZE}
             )
@@ -221,7 +206,7 @@ class Stripe:
     async def cancel(self, provider_id: str) -> Seen:
         """Cancel the intent; one that cannot be canceled any more is returned as it is."""
         try:
-            async with _speaking():
+            async with speaking():
                 await self._client.v1.payment_intents.cancel_async(provider_id)
         except ProviderRefusedError as error:
             if error.code != "payment_intent_unexpected_state":
@@ -233,12 +218,12 @@ class Stripe:
         found = await self.observe_page(page_id)
         if found.state != "open":
             return found
-        async with _speaking():
+        async with speaking():
             return reading.page(await self._client.v1.checkout.sessions.expire_async(page_id))
 
     async def refund(self, order: RefundOrder) -> SeenRefund:
         """Refund an intent: https://docs.stripe.com/api/refunds/create."""
-        async with _speaking():
+        async with speaking():
             return reading.refund(
                 await self._client.v1.refunds.create_async(
                     {
@@ -252,7 +237,7 @@ class Stripe:
 
     async def refunds_of(self, provider_id: str) -> list[SeenRefund]:
         """List an intent's refunds."""
-        async with _speaking():
+        async with speaking():
             found = await self._client.v1.refunds.list_async(
                 {"payment_intent": provider_id, "limit": PAGE_SIZE}
             )
@@ -260,23 +245,23 @@ class Stripe:
 
     async def refund_seen(self, refund_id: str) -> SeenRefund:
         """Return one refund as it is now."""
-        async with _speaking():
+        async with speaking():
             return reading.refund(await self._client.v1.refunds.retrieve_async(refund_id))
 
     async def intent_of_charge(self, charge_id: str) -> str | None:
         """Return the intent behind a charge, None for a charge without one."""
-        async with _speaking():
+        async with speaking():
             return reading.id_of((await self._client.v1.charges.retrieve_async(charge_id)).payment_intent)
 
     async def dispute(self, dispute_id: str) -> SeenDispute:
         """Return the dispute."""
-        async with _speaking():
+        async with speaking():
             return reading.dispute(await self._client.v1.disputes.retrieve_async(dispute_id))
 
     async def forget_card(self, provider_id: str) -> None:
         """Detach the card from its customer."""
         try:
-            async with _speaking():
+            async with speaking():
                 await self._client.v1.payment_methods.detach_async(provider_id)
         except ProviderRefusedError as error:
             gone = {"resource_missing", "payment_method_unexpected_state", "invalid_request_error"}
@@ -285,7 +270,7 @@ class Stripe:
 
     async def payments(self, start: datetime, end: datetime) -> AsyncIterator[Seen]:
         """List intents."""
-        async with _speaking():
+        async with speaking():
             found = await self._client.v1.payment_intents.list_async(
                 {"created": _window(start, end), "limit": PAGE_SIZE, "expand": ["data.latest_charge"]}
             )
@@ -294,7 +279,7 @@ class Stripe:
 
     async def refunds(self, start: datetime, end: datetime) -> AsyncIterator[SeenRefund]:
         """List refunds."""
-        async with _speaking():
+        async with speaking():
             found = await self._client.v1.refunds.list_async(
                 {"created": _window(start, end), "limit": PAGE_SIZE}
             )
@@ -303,7 +288,7 @@ class Stripe:
 
     async def disputes(self, start: datetime, end: datetime) -> AsyncIterator[SeenDispute]:
         """List disputes."""
-        async with _speaking():
+        async with speaking():
             found = await self._client.v1.disputes.list_async(
                 {"created": _window(start, end), "limit": PAGE_SIZE}
             )

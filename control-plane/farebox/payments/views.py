@@ -41,6 +41,7 @@ CHARGING: Final = (
     problems.PAYMENT_PROVIDER_AWAY,
     problems.PAYMENT_REFUSED,
     problems.PAYMENT_IN_PROGRESS,
+    problems.COLLECTED_BY_STRIPE,
 )
 _NEWEST: Final = "-created_at"
 _COLUMNS: Final = Payment.__table__.columns

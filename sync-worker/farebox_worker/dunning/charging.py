@@ -21,6 +21,7 @@ NOTHING_WAS_TRIED: Final = {
     problems.NO_PAYMENT_METHOD.code: "there is no card to charge",
     problems.NOTHING_TO_PAY.code: "nothing was open any more",
     problems.NOT_FOUND.code: "the invoice is gone",
+    problems.COLLECTED_BY_STRIPE.code: "a subscription at Stripe collects it",
 }
 """Refusals after which there is nothing to wait for, each with what the step then says."""
 

@@ -15,6 +15,7 @@ from farebox.payments import cards, charging, disputing, refunding
 from farebox.payments.accounts import Till
 from farebox.payments.model import Payment, ProviderCustomer
 from farebox.payments.provider import Seen, SeenDispute, SeenRefund
+from farebox_worker.payments import managing
 
 Outcome = Literal["done", "ignored"]
 
@@ -157,6 +158,16 @@ async def _stripe_setup(till: Till, event: Event) -> Outcome:
     return "done"
 
 
+async def _stripe_subscription(till: Till, event: Event) -> Outcome:
+    return "done" if await managing.look(till, event.text("id")) else "ignored"
+
+
+async def _stripe_invoice(till: Till, event: Event) -> Outcome:
+    if event.kind == "invoice.upcoming":  # a preview, which has no id
+        return "ignored"
+    return "done" if await managing.look_at_invoice(till, event.text("id")) else "ignored"
+
+
 async def _paystack_payment(till: Till, event: Event) -> Outcome:
     return await take(
         till, "paystack", await till.providers.named("paystack").observe(event.text("reference"))
@@ -179,5 +190,7 @@ _STRIPE: Final[Mapping[str, Handler]] = {
     "charge.refund.": _stripe_refund,
     "charge.dispute.": _stripe_dispute,
     "setup_intent.succeeded": _stripe_setup,
+    "customer.subscription.": _stripe_subscription,
+    "invoice.": _stripe_invoice,
 }
 _PAYSTACK: Final[Mapping[str, Handler]] = {"charge.": _paystack_payment, "refund.": _paystack_refund}

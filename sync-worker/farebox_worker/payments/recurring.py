@@ -6,11 +6,12 @@ from typing import Final
 from farebox.payments.accounts import Till
 from farebox.payments.providers import Providers
 from farebox_worker.jobs.outbox_row import Context
-from farebox_worker.payments import inbox, reconciliation, recovery
+from farebox_worker.payments import inbox, managing, reconciliation, recovery
 
 INBOX_SECONDS: Final = 0.2
 RECOVERY_SECONDS: Final = 30.0
 RECONCILIATION_SECONDS: Final = 600.0
+MANAGED_SECONDS: Final = 10.0
 
 
 def parts(context: Context, opened: Providers) -> dict[str, tuple[float, Callable[[], Awaitable[None]]]]:
@@ -26,8 +27,12 @@ def parts(context: Context, opened: Providers) -> dict[str, tuple[float, Callabl
     async def reconcile() -> None:
         await reconciliation.due(till)
 
+    async def managed() -> None:
+        await managing.steer(till)
+
     return {
         "webhooks": (INBOX_SECONDS, webhooks),
         "payments": (RECOVERY_SECONDS, recover),
+        "managed subscriptions": (MANAGED_SECONDS, managed),
         "reconciliation": (RECONCILIATION_SECONDS, reconcile),
     }

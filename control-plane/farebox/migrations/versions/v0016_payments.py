@@ -16,8 +16,11 @@ TENANT_TABLES = {
     "disputes": "SELECT",
     "provider_customers": "SELECT, INSERT",
     "payment_methods": "SELECT, INSERT, UPDATE",
+    "stripe_subscriptions": "SELECT, INSERT, UPDATE",
+    "stripe_invoices": "SELECT",
+    "stripe_items": "SELECT",
 }
-OF_NO_TENANT = ("webhook_events", "reconciliation_reports")
+OF_NO_TENANT = ("webhook_events", "reconciliation_reports", "stripe_prices")
 
 
 def protect(table: str, verbs: str) -> None:
@@ -34,6 +37,7 @@ def protect(table: str, verbs: str) -> None:
 
 def upgrade() -> None:
     make_tables()
+    make_tables_of_managed()
     for table, verbs in TENANT_TABLES.items():
         protect(table, verbs)
     for table in OF_NO_TENANT:
@@ -332,3 +336,134 @@ def make_tables() -> None:
     op.create_index(
         "ix_reconciliation_reports_created_at", "reconciliation_reports", ["created_at"], unique=False
     )
+
+
+def make_tables_of_managed() -> None:
+    op.create_table(
+        "stripe_prices",
+        sa.Column("plan_version_id", sa.Uuid(), nullable=False),
+        sa.Column("provider_id", sa.String(length=200), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_stripe_prices_amount")),
+        sa.ForeignKeyConstraint(
+            ["plan_version_id"], ["plan_versions.id"], name=op.f("fk_stripe_prices_plan_version_id")
+        ),
+        sa.PrimaryKeyConstraint("plan_version_id", name=op.f("pk_stripe_prices")),
+        sa.UniqueConstraint("provider_id", name=op.f("uq_stripe_prices_provider_id")),
+    )
+    op.create_table(
+        "stripe_subscriptions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("provider_id", sa.String(length=200), nullable=True),
+        sa.Column("plan_version_id", sa.Uuid(), nullable=True),
+        sa.Column("state", sa.String(), server_default="wanted", nullable=False),
+        sa.Column("status", sa.String(length=40), nullable=True),
+        sa.Column("ending", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.Column("method", sa.String(length=200), nullable=True),
+        sa.Column("problem", sa.String(length=500), nullable=True),
+        sa.Column("actor", sa.String(length=100), nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("started_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("ended_at", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.CheckConstraint(
+            "(provider_id IS NULL) = (started_at IS NULL)", name=op.f("ck_stripe_subscriptions_started_at")
+        ),
+        sa.CheckConstraint(
+            "(state = 'ended') = (ended_at IS NOT NULL)", name=op.f("ck_stripe_subscriptions_ended_at")
+        ),
+        sa.CheckConstraint(
+            "state <> 'running' OR provider_id IS NOT NULL", name=op.f("ck_stripe_subscriptions_running")
+        ),
+        sa.CheckConstraint(
+            "state IN ('wanted', 'running', 'leaving', 'ended')", name=op.f("ck_stripe_subscriptions_state")
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_stripe_subscriptions_organization_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["plan_version_id"], ["plan_versions.id"], name=op.f("fk_stripe_subscriptions_plan_version_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stripe_subscriptions")),
+        sa.UniqueConstraint("provider_id", name=op.f("uq_stripe_subscriptions_provider_id")),
+    )
+    op.create_index(
+        "ix_stripe_subscriptions_organization_id", "stripe_subscriptions", ["organization_id"], unique=False
+    )
+    op.create_index(
+        "uq_stripe_subscriptions_live",
+        "stripe_subscriptions",
+        ["organization_id"],
+        unique=True,
+        postgresql_where=sa.text("state <> 'ended'"),
+    )
+    op.create_table(
+        "stripe_invoices",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("subscription_id", sa.Uuid(), nullable=False),
+        sa.Column("provider_id", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("due_minor", sa.BigInteger(), nullable=False),
+        sa.Column("advance_minor", sa.BigInteger(), nullable=False),
+        sa.Column("advance_until", postgresql.TIMESTAMP(timezone=True), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("payment_id", sa.Uuid(), nullable=True),
+        sa.Column("parked", sa.String(length=500), nullable=True),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('draft', 'open', 'paid', 'void', 'uncollectible')",
+            name=op.f("ck_stripe_invoices_state"),
+        ),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_stripe_invoices_organization_id")
+        ),
+        sa.ForeignKeyConstraint(["payment_id"], ["payments.id"], name=op.f("fk_stripe_invoices_payment_id")),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"], ["stripe_subscriptions.id"], name=op.f("fk_stripe_invoices_subscription_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stripe_invoices")),
+        sa.UniqueConstraint("provider_id", name=op.f("uq_stripe_invoices_provider_id")),
+    )
+    op.create_index(
+        "ix_stripe_invoices_organization_id", "stripe_invoices", ["organization_id"], unique=False
+    )
+    op.create_index(
+        "ix_stripe_invoices_subscription_id", "stripe_invoices", ["subscription_id"], unique=False
+    )
+    op.create_table(
+        "stripe_items",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("organization_id", sa.Uuid(), nullable=False),
+        sa.Column("subscription_id", sa.Uuid(), nullable=False),
+        sa.Column("invoice_id", sa.Uuid(), nullable=False),
+        sa.Column("stripe_invoice", sa.String(length=200), nullable=True),
+        sa.Column("provider_id", sa.String(length=200), nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=False),
+        sa.Column("currency", sa.String(length=3), nullable=False),
+        sa.Column("state", sa.String(), server_default="placed", nullable=False),
+        sa.Column("created_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.Column("updated_at", postgresql.TIMESTAMP(timezone=True), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('placed', 'put', 'settled', 'released')", name=op.f("ck_stripe_items_state")
+        ),
+        sa.CheckConstraint("amount_minor >= 0", name=op.f("ck_stripe_items_amount")),
+        sa.ForeignKeyConstraint(["invoice_id"], ["invoices.id"], name=op.f("fk_stripe_items_invoice_id")),
+        sa.ForeignKeyConstraint(
+            ["organization_id"], ["organizations.id"], name=op.f("fk_stripe_items_organization_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"], ["stripe_subscriptions.id"], name=op.f("fk_stripe_items_subscription_id")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_stripe_items")),
+        sa.UniqueConstraint("invoice_id", name=op.f("uq_stripe_items_invoice_id")),
+        sa.UniqueConstraint("provider_id", name=op.f("uq_stripe_items_provider_id")),
+    )
+    op.create_index("ix_stripe_items_organization_id", "stripe_items", ["organization_id"], unique=False)
+    op.create_index("ix_stripe_items_stripe_invoice", "stripe_items", ["stripe_invoice"], unique=False)
+    op.create_index("ix_stripe_items_subscription_id", "stripe_items", ["subscription_id"], unique=False)
