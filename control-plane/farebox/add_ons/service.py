@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,7 +18,8 @@ from farebox import ids, problems
 from farebox.add_ons.model import AddOn, AddOnVersion, SubscriptionAddOn
 from farebox.fields import Input, Name, PlanCode
 from farebox.gateways import service as gateways
-from farebox.plans.service import Charges, Currency, Entitlements, LimitInput
+from farebox.invoices import charges as charge_language
+from farebox.plans.service import Currency, Entitlements, LimitInput
 from farebox.problems import Refusal
 from farebox.subscriptions import service as subscriptions
 from farebox.subscriptions import states
@@ -36,6 +37,11 @@ class Had:
     from_at: datetime
 
 
+def _billable(value: list[Any]) -> list[Any]:
+    charge_language.parse_billable(value, bounded=False)
+    return value
+
+
 class AddOnInput(Input):
     """An add-on with its next version; `charges` price one piece."""
 
@@ -43,7 +49,7 @@ class AddOnInput(Input):
     name: Name
     public: bool = True
     currency: Currency = "USD"
-    charges: Charges
+    charges: Annotated[list[Any], AfterValidator(_billable)]
     limits: Annotated[list[LimitInput], Field(max_length=8, default_factory=list)]
     quota_units: Annotated[int, Field(ge=0, le=10**12)] = 0
     entitlements: Entitlements = Field(default_factory=dict)

@@ -68,8 +68,8 @@ class Term:
 
     @cached_property
     def parsed(self) -> tuple[language.Charge, ...]:
-        """The charges as values. Raises `ChargeError`."""
-        return language.parse(list(self.charges))
+        """The charges as values, those of add-ons beside the plan's. Raises `ChargeError`."""
+        return language.parse(list(self.charges), most=len(self.charges))
 
     @cached_property
     def share(self) -> Share:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 from sqlalchemy import Select, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -51,18 +51,12 @@ def _known_currency(value: str) -> str:
     return value
 
 
-def _readable_charges(value: list[Any]) -> list[Any]:
-    charge_language.parse(value)
-    return value
-
-
 def _readable_meters(value: list[Any]) -> list[Any]:
     meters.parse(value)
     return value
 
 
 Currency = Annotated[str, AfterValidator(_known_currency)]
-Charges = Annotated[list[Any], AfterValidator(_readable_charges)]
 EntitlementCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,39}$")]
 Entitlement = bool | int | float | Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
 Entitlements = Annotated[dict[EntitlementCode, Entitlement], Field(max_length=100)]
@@ -90,13 +84,22 @@ class VersionInput(Input):
     """
 
     currency: Currency = "USD"
-    charges: Charges
+    meters: Annotated[list[Any], AfterValidator(_readable_meters), Field(default_factory=list)]
+    charges: list[Any]
     limits: Annotated[list[LimitInput], Field(max_length=8, default_factory=list)]
     quota: QuotaInput | None = None
     without_counter: Literal["open", "closed"] = "open"
     trial_days: Annotated[int, Field(ge=0, le=730)] = 0
     entitlements: Entitlements = Field(default_factory=dict)
-    meters: Annotated[list[Any], AfterValidator(_readable_meters), Field(default_factory=list)]
+
+    @field_validator("charges")
+    @classmethod
+    def _billable(cls, value: list[Any], info: ValidationInfo) -> list[Any]:
+        # Meters that cannot be read are refused by themselves.
+        if "meters" in info.data:
+            codes = [meter.code for meter in meters.parse(info.data["meters"])]
+            charge_language.parse_billable(value, meters=codes)
+        return value
 
     @property
     def columns(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from farebox.invoices.charges import ChargeError, Flat, Graduated, PerUnit, Tier, parse
+from farebox.invoices.charges import ChargeError, Flat, Graduated, PerUnit, Tier, parse, parse_billable
 
 BASE: dict[str, Any] = {"code": "base", "model": "flat", "description": "Starter plan", "amount": "10.00"}
 REQUESTS: dict[str, Any] = {
@@ -78,3 +78,32 @@ def test_what_cannot_be_meant_is_refused(document: Any, field: str, problem: str
         parse(document)
     assert refusal.value.field == field
     assert problem in refusal.value.problem
+
+
+@pytest.mark.parametrize(
+    ("charge", "bounded", "field"),
+    [
+        ({"model": "per_unit", "unit_price": "1", "meter": "traffic"}, True, "charges[0].meter"),
+        ({"model": "per_unit", "unit_price": "1", "meter": "seats"}, False, "charges[0].meter"),
+        ({"model": "flat", "amount": "1", "share": "1/2"}, True, "charges[0].share"),
+        ({"model": "maximum", "amount": "1"}, False, "charges[0].model"),
+        ({"model": "percentage", "percent": "1", "free_events": 3}, True, "charges[0]"),
+    ],
+)
+def test_what_billing_cannot_compute_is_not_published(
+    charge: dict[str, Any], bounded: bool, field: str
+) -> None:
+    """Each with its place, before anybody is on it: later it would stop an organization's invoices."""
+    document = [{"code": "x", "description": "x", **charge}]
+    with pytest.raises(ChargeError) as refusal:
+        parse_billable(document, meters=("seats",) if bounded else (), bounded=bounded)
+    assert refusal.value.field == field
+
+
+def test_a_charge_prices_a_meter_of_its_plan() -> None:
+    """The plan's own meters, and the two that are always there."""
+    document = [
+        {"code": meter, "description": "x", "model": "per_unit", "unit_price": "1", "meter": meter}
+        for meter in ("units", "requests", "seats")
+    ]
+    assert len(parse_billable(document, meters=("seats",))) == 3

@@ -47,3 +47,15 @@ def test_codes_are_told_apart() -> None:
     )
     assert [each["code"] for each in added] == ["a-1-1", "b-1-1", "b-1-2"]
     parse([SEAT, *added])
+
+
+def test_the_codes_of_pieces_are_nobody_elses() -> None:
+    """Neither two add-ons that begin alike nor the plan's own charges can stop an organization's invoices."""
+    charge = {"code": "x", "model": "flat", "description": "x", "amount": "1"}
+    long = "a" * 39
+    pieces = [Pieces(f"{long}b-1", [charge], 1, MONTH), Pieces(f"{long}b-2", [charge], 1, MONTH),
+              Pieces("more-1", [charge], 1, MONTH)]  # fmt: skip
+    codes = [each["code"] for each in charges_of(pieces, full_seconds=MONTH, taken={"more-1-1"})]
+    assert len({*codes, "more-1-1"}) == 4
+    assert all(len(code) <= 40 for code in codes)
+    assert codes == [each["code"] for each in charges_of(pieces, full_seconds=MONTH, taken={"more-1-1"})]

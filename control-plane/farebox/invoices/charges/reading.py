@@ -4,7 +4,7 @@ Numbers are decimal strings in major units, never JSON numbers: a float has alre
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from farebox.invoices.charges.values import (
     Flat,
     Graduated,
     Maximum,
+    Metered,
     Minimum,
     Package,
     Percentage,
@@ -23,6 +24,7 @@ from farebox.invoices.charges.values import (
     Tier,
     Volume,
 )
+from farebox.usage.meters import RESERVED
 
 _CODE: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 _METER: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}")
@@ -46,9 +48,9 @@ class ChargeError(ValueError):
         self.problem = problem
 
 
-def parse(document: Any) -> tuple[Charge, ...]:
-    """Read a plan version's list of charges. Raises `ChargeError` naming the field and the remedy."""
-    entries = _list(document, "charges", MAX_CHARGES)
+def parse(document: Any, *, most: int = MAX_CHARGES) -> tuple[Charge, ...]:
+    """Read a list of charges, up to `most` of them. Raises `ChargeError` naming the field and the remedy."""
+    entries = _list(document, "charges", most)
     charges = tuple(parse_one(entry, f"charges[{index}]") for index, entry in enumerate(entries))
     seen: set[str] = set()
     for index, charge in enumerate(charges):
@@ -65,16 +67,35 @@ def parse(document: Any) -> tuple[Charge, ...]:
     return charges
 
 
-def parse_billable(document: Any) -> tuple[Charge, ...]:
-    """Read charges that the billing run can bill: it knows what a period comes to, not single events.
+def parse_billable(
+    document: Any, *, meters: Collection[str] = (), bounded: bool = True
+) -> tuple[Charge, ...]:
+    """Read charges that are to be published: what the billing run can compute from `meters`, the codes of the
+    plan's own; `units` and `requests` are always there. `bounded`: they may bound the period as a whole.
 
-    Raises `ChargeError` as `parse` does, and for a charge that needs single events.
+    Raises `ChargeError` as `parse` does, and for a charge that needs single events, names a meter that is not
+    there, or says what only pieces of add-ons say.
     """
     charges = parse(document)
-    for index, charge in enumerate(charges):
+    for index, (entry, charge) in enumerate(zip(document, charges, strict=True)):
+        place = f"charges[{index}]"
+        if "share" in entry:
+            raise ChargeError(f"{place}.share", "follows from the period; leave it out")
+        if not bounded and isinstance(charge, Minimum | Maximum):
+            raise ChargeError(
+                f"{place}.model", f"a {entry['model']} bounds a whole period; it belongs in a plan"
+            )
+        if isinstance(charge, Metered) and charge.meter not in {*RESERVED, *meters}:
+            known = ", ".join((*RESERVED, *meters))
+            raise ChargeError(
+                f"{place}.meter",
+                f"there is no meter {charge.meter!r}; there are {known}; define it in meters"
+                if bounded
+                else f"an add-on goes with any plan, so its charges price {known} alone",
+            )
         if isinstance(charge, Percentage) and charge.needs_each_event:
             raise ChargeError(
-                f"charges[{index}]",
+                place,
                 "needs each event's amount, which is not kept: leave out free_events, event_minimum, "
                 "event_maximum, and included beside a fee",
             )
