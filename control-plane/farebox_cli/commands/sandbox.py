@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
@@ -24,9 +24,21 @@ def sandbox() -> None:
 @click.option(
     "--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port."
 )
-def upstream(*, host: str, port: int) -> None:
+@click.option(
+    "--identity-secrets",
+    default="",
+    envvar="FAREBOX_IDENTITY_SECRETS",
+    help="The gateway's identity secrets, better in FAREBOX_IDENTITY_SECRETS: only what it signed is answered.",
+)
+def upstream(*, host: str, port: int, identity_secrets: str) -> None:
     """The sample API: POST /v1/messages/send and GET /v1/messages/{id}."""
-    asyncio.run(_serve(lambda: _upstream(host, port), "The sample API listens at http://{}:{}"))
+    from farebox_contract.identity import read_secrets
+
+    try:
+        secrets = read_secrets(identity_secrets)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--identity-secrets") from None
+    asyncio.run(_serve(lambda: _upstream(host, port, secrets), "The sample API listens at http://{}:{}"))
 
 
 @sandbox.command
@@ -102,12 +114,12 @@ def payments(
 
 
 @asynccontextmanager
-async def _upstream(host: str, port: int) -> AsyncIterator[tuple[str, int]]:
+async def _upstream(host: str, port: int, secrets: Sequence[bytes]) -> AsyncIterator[tuple[str, int]]:
     from aiohttp import web
 
     from farebox.sandbox.upstream import create_app
 
-    runner = web.AppRunner(create_app(), access_log=None, shutdown_timeout=5.0)
+    runner = web.AppRunner(create_app(identity_secrets=secrets), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()

@@ -157,6 +157,7 @@ class Secrets:
     token: str
     link: str
     gateway_admin: str
+    identity: str
     database: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -167,6 +168,7 @@ class Secrets:
             token=recorded.get("FAREBOX_TOKEN_SECRET") or secrets.token_urlsafe(48),
             link=recorded.get("FAREBOX_LINK_SECRET") or secrets.token_urlsafe(48),
             gateway_admin=recorded.get("FAREBOX_GATEWAY_ADMIN_KEY") or secrets.token_urlsafe(32),
+            identity=recorded.get("FAREBOX_EDGE_IDENTITY_SECRETS") or secrets.token_urlsafe(32),
             database={role: password or secrets.token_urlsafe(24) for role, password in passwords.items()},
         )
 
@@ -206,6 +208,7 @@ def variables(
         "FAREBOX_EDGE_LOG_PATH": ours["FAREBOX_USAGE_LOG"],
         "FAREBOX_EDGE_NODE": ours["FAREBOX_NODE"],
         "FAREBOX_EDGE_REDIS_URL": ours["FAREBOX_REDIS_URL"],
+        "FAREBOX_EDGE_IDENTITY_SECRETS": kept.identity,
     }
     if "FAREBOX_KEY_PREFIX" in ours:
         edge["FAREBOX_EDGE_KEY_PREFIX"] = ours["FAREBOX_KEY_PREFIX"]
@@ -231,6 +234,11 @@ def payment_variables(options: StackOptions, where: Addresses, keys: Mapping[str
 def for_the_edge(everything: Mapping[str, str]) -> dict[str, str]:
     """The variables of the gateway's process: none of the control plane's secrets."""
     return {name: value for name, value in everything.items() if name.startswith("FAREBOX_EDGE_")}
+
+
+def for_the_upstream(everything: Mapping[str, str]) -> dict[str, str]:
+    """The variable of the sample API: by what secret it knows what came through the gateway."""
+    return {"FAREBOX_IDENTITY_SECRETS": everything["FAREBOX_EDGE_IDENTITY_SECRETS"]}
 
 
 def _another(any_free: Callable[[], int], taken: Mapping[str, int]) -> int:

@@ -27,6 +27,7 @@ from farebox_cli.stack.configuration import (
     addresses,
     choose_ports,
     for_the_edge,
+    for_the_upstream,
     payment_variables,
     variables,
 )
@@ -199,7 +200,9 @@ class _Start:
         return (
             Program("payments", payments, outside, ready=accepts(HOST, self._ports.payments)),
             Program("mail", mail, outside, ready=accepts(HOST, smtp)),
-            Program("upstream", sample, outside, ready=accepts(HOST, upstream)),
+            Program(
+                "upstream", sample, {**outside, **for_the_upstream(settings)}, ready=accepts(HOST, upstream)
+            ),
             Program("collect", (*_FAREBOX, "collect"), inside),
             Program("edge", (*_FAREBOX, "edge"), at_the_edge, announces=True, stop_seconds=40.0),
             Program("worker", (*_FAREBOX, "worker"), inside, announces=True),

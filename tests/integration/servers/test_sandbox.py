@@ -92,3 +92,27 @@ async def test_the_command_serves_until_it_is_told_to_stop() -> None:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)
     assert await process.wait() == 0
+
+
+async def test_a_sample_api_with_a_secret_answers_the_gateway_alone() -> None:
+    """With FAREBOX_IDENTITY_SECRETS a request without the gateway's signature is 403; a short one is no secret."""
+    command = f"{sys.executable} -m farebox_cli sandbox upstream --port 0 2>&1"
+    process, line = await launch_and_wait_for_line(
+        ["sh", "-c", f"FAREBOX_IDENTITY_SECRETS={'s' * 40} exec {command}"]
+    )
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{line.split()[-1]}/v1/messages/m") as answer:
+            assert answer.status == 403
+        async with session.get(f"{line.split()[-1]}/healthz") as answer:
+            assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 0
+    refused = await asyncio.create_subprocess_exec(
+        "sh",
+        "-c",
+        f"exec {command} --identity-secrets short",
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await refused.communicate()
+    assert refused.returncode == 2
+    assert b"openssl rand -hex 32" in said

@@ -14,9 +14,11 @@ from farebox_cli.stack.configuration import (
     addresses,
     choose_ports,
     for_the_edge,
+    for_the_upstream,
     payment_variables,
     variables,
 )
+from farebox_contract.identity import read_secrets
 
 _HOME = Path("/home/me/.farebox")
 _SERVICES = {
@@ -93,6 +95,16 @@ def test_the_edge_gets_none_of_the_control_planes_secrets() -> None:
     assert not {everything["FAREBOX_DATABASE_URL"], everything["FAREBOX_TOKEN_SECRET"]} & told
 
 
+def test_the_sample_api_knows_the_gateway_by_its_secret() -> None:
+    """Edge and sample API share one secret, and the sample API is given nothing else."""
+    options, ports = StackOptions(_HOME), Ports(1, 2, 3, 4, 5, 6)
+    kept = Secrets.kept_or_new({}, {})
+    everything = variables(options, addresses(_HOME, ports), ports, kept, services=_SERVICES)
+    secret = for_the_edge(everything)["FAREBOX_EDGE_IDENTITY_SECRETS"]
+    assert for_the_upstream(everything) == {"FAREBOX_IDENTITY_SECRETS": secret}
+    assert read_secrets(secret)
+
+
 def test_what_a_person_gave_wins_everywhere() -> None:
     """An exported setting reaches the programs instead of ours, and the edge under its own name."""
     given = {"FAREBOX_USAGE_LOG": "/var/log/usage.log", "FAREBOX_KEY_PREFIX": "acme", **_SERVICES}
@@ -112,10 +124,15 @@ def test_secrets_are_made_once() -> None:
         "FAREBOX_TOKEN_SECRET": "t" * 40,
         "FAREBOX_LINK_SECRET": "l" * 40,
         "FAREBOX_GATEWAY_ADMIN_KEY": "k" * 40,
+        "FAREBOX_EDGE_IDENTITY_SECRETS": "i" * 40,
         "FAREBOX_DATABASE_URL": "postgresql://farebox_app:p%40ss@127.0.0.1/farebox",
     }
     assert Secrets.kept_or_new(recorded, roles) == Secrets(
-        token="t" * 40, link="l" * 40, gateway_admin="k" * 40, database={"farebox_app": "p@ss"}
+        token="t" * 40,
+        link="l" * 40,
+        gateway_admin="k" * 40,
+        identity="i" * 40,
+        database={"farebox_app": "p@ss"},
     )
     first, second = Secrets.kept_or_new({}, roles), Secrets.kept_or_new({}, roles)
     assert len(first.token) >= 32
