@@ -64,7 +64,8 @@ async def test_the_preview_is_what_then_happens(debts: Debts) -> None:
     await debts.days(30)
     done = await house.rows(
         "SELECT i.number, s.kind, s.number AS n FROM dunning_steps s "
-        "JOIN dunning_cases c ON c.id = s.case_id JOIN invoices i ON i.id = c.invoice_id WHERE s.state = 'done'"
+        "JOIN dunning_cases c ON c.id = s.case_id JOIN invoices i ON i.id = c.invoice_id "
+        "WHERE s.state = 'done'"
     )
     assert {(row["number"], row["kind"], row["n"]) for row in done} == foretold
     assert ("FB-1", "suspend", 1) in foretold
@@ -107,10 +108,12 @@ async def test_operators_set_rules_that_are_then_followed(debts: Debts) -> None:
     await debts.run()
     await debts.days(2)
     assert await debts.state() == "suspended"
+    person = await api.log_in(person.email, person.organization_id)
     reply = await api.call("PUT", f"{own}/exemption", by=person, json={"reason": "a school"})
     assert reply.status == 200, reply.body
     assert await debts.state() == "past_due"
-    await api.call("PUT", f"{own}/exemption", by=person, json={"reason": None})
+    reply = await api.call("PUT", f"{own}/exemption", by=person, json={"reason": None})
+    assert reply.data["exempt_because"] is None
     await debts.days(1)
     assert await debts.state() == "suspended"
 
