@@ -28,7 +28,7 @@ def sandbox() -> None:
     "--identity-secrets",
     default="",
     envvar="FAREBOX_IDENTITY_SECRETS",
-    help="The gateway's identity secrets, better in FAREBOX_IDENTITY_SECRETS: only what it signed is answered.",
+    help="The gateway's identity secrets, better in FAREBOX_IDENTITY_SECRETS: answer only what it signed.",
 )
 def upstream(*, host: str, port: int, identity_secrets: str) -> None:
     """The sample API: POST /v1/messages/send and GET /v1/messages/{id}."""

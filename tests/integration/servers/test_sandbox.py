@@ -95,7 +95,7 @@ async def test_the_command_serves_until_it_is_told_to_stop() -> None:
 
 
 async def test_a_sample_api_with_a_secret_answers_the_gateway_alone() -> None:
-    """With FAREBOX_IDENTITY_SECRETS a request without the gateway's signature is 403; a short one is no secret."""
+    """With FAREBOX_IDENTITY_SECRETS what the gateway did not sign is 403; a short one is no secret."""
     command = f"{sys.executable} -m farebox_cli sandbox upstream --port 0 2>&1"
     process, line = await launch_and_wait_for_line(
         ["sh", "-c", f"FAREBOX_IDENTITY_SECRETS={'s' * 40} exec {command}"]
