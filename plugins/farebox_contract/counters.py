@@ -21,6 +21,9 @@ GENERATION_KEY: Final = "farebox:counters:generation"
 QUOTA_KEPT_MS: Final = 7 * 24 * 3600 * 1000
 """A quota's counter outlives its period, because the last known period is used until the next is known."""
 WINDOW_KEPT_MS: Final = 5_000
+LARGEST_SLICE: Final = 512
+SLICES: Final = 16
+"""A slice is at most this part of what is left of a counter, and at most `LARGEST_SLICE` units."""
 
 
 def window_key(organization: str, limit_name: str, start_ms: int) -> str:
@@ -52,3 +55,27 @@ def window_bounds(now_ms: int, window_seconds: int) -> tuple[int, int]:
     length = window_seconds * 1000
     start = now_ms - now_ms % length
     return start, start + length
+
+
+def largest_slice(limit: int) -> int:
+    """Return the most units of a counter that Redis hands a node at once beyond what a request needs."""
+    return min(LARGEST_SLICE, limit // SLICES)
+
+
+def early_refusals(limit: int, nodes: int, largest_request: int = 1) -> int:
+    """Return by how many units at most a node refuses early, because `nodes` - 1 others hold unspent slices.
+
+    E(L, N, u) = (N - 1) · max(min(512, ⌊L/16⌋), u - 1) + u - 1: each other node may hold what is left of one
+    slice, and a request of u units is refused as a whole. What lies idle is back after the lease's seconds.
+    """
+    spare = largest_request - 1
+    return (nodes - 1) * max(largest_slice(limit), spare) + spare
+
+
+def units_past_a_reseed(limit: int, nodes: int) -> int:
+    """Return by how many units at most a limit is passed because its counters were seeded anew under load.
+
+    R(L, N) = N · min(512, ⌊L/16⌋): until a node sees the new generation, half a second at most, it spends the
+    lease it held. In between, and without a reseed, the bound is 0: a node spends only what it was handed.
+    """
+    return nodes * largest_slice(limit)

@@ -48,7 +48,8 @@ class Connection(asyncio.Protocol):
             if len(self._rest) < end + 4 + length:
                 return
             self._rest = self._rest[end + 4 + length :]
-            took = (time.perf_counter() - self._due.pop(0)) * 1000
+            # The loop may wake a little early.
+            took = max(0.0, time.perf_counter() - self._due.pop(0)) * 1000
             self._found.append(took if head.startswith(b"http/1.1 200") else -1.0)
 
 

@@ -11,13 +11,16 @@ installed.
 
 wrk asks over 32 connections with the keys of all organizations at random. All variants are measured in
 one run, in turns; a ratio is the median of the turns' ratios. Each worker is kept on the first core, load
-and upstream on the last. The stock recipe is `key-auth`, `limit-count` with Redis and one window, and
-`file-logger` with the fields of our usage line that it can give; ours counts a window and a quota.
+and upstream on the last. The stock recipe is `key-auth`, `limit-count` with Redis, and `file-logger` with
+the fields of our usage line that it can give: once with one window, the same for everybody, on the route (the
+least that can be compared), and once with a window and a quota in a consumer group, as plans need it and as
+ours has them.
 """
 
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import shutil
 import sys
@@ -105,27 +108,35 @@ def _ours(numbers: range, *, plan: bool) -> Iterator[tuple[str, dict[str, Any]]]
         yield f"{path}/credentials/{key.name.key}", {"id": key.name.key, "plugins": credential, **times}
 
 
-def _stock(numbers: range) -> Iterator[tuple[str, dict[str, Any]]]:
+def _stock(numbers: range, group: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     now = int(time.time())
     times = {"create_time": now, "update_time": now}
     for number in numbers:
         key = gateways.loaded_key(number)
         path = f"/consumers/{key.name.organization}"
-        yield path, {"username": key.name.organization, "plugins": {}, **times}
+        member = {"group_id": group} if group else {}
+        yield path, {"username": key.name.organization, "plugins": {}, **member, **times}
         plugins = {"key-auth": {"key": f"Bearer {key.text}"}}
         yield f"{path}/credentials/{key.name.key}", {"id": key.name.key, "plugins": plugins, **times}
 
 
-def _recipe(redis_url: str, log: Path) -> dict[str, Any]:
-    redis = urlsplit(redis_url)
+def _recipe(log: Path) -> dict[str, Any]:
     return {
         "key-auth": {"header": "Authorization"},
-        "limit-count": {
-            "count": 10**9, "time_window": 60, "key": "consumer_name", "policy": "redis",
-            "redis_host": redis.hostname, "redis_port": redis.port or 6379,
-        },
         "file-logger": {"path": str(log), "log_format": STOCK_FIELDS},
-    }  # fmt: skip
+    }
+
+
+def _stock_limits(redis_url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return `limit-count` with one window, and with the window and the quota of our plan."""
+    redis = urlsplit(redis_url)
+    where = {"policy": "redis", "redis_host": redis.hostname, "redis_port": redis.port or 6379}
+    one = {"count": 10**9, "time_window": 60, "key": "consumer_name", **where}
+    rules = [
+        {"count": 10**9, "time_window": 60, "key": "${consumer_name}:minute", "header_prefix": "minute"},
+        {"count": 10**9, "time_window": 2_592_000, "key": "${consumer_name}:month", "header_prefix": "month"},
+    ]
+    return {"limit-count": one}, {"limit-count": {"rules": rules, **where}}
 
 
 def routes_of_ours() -> dict[str, dict[str, Any]]:
@@ -138,7 +149,8 @@ def routes_of_ours() -> dict[str, dict[str, Any]]:
 async def filled(ours: Named, stock: Named, count: int, port: int, log: Path) -> AsyncIterator[None]:
     """Give both gateways their routes and organizations for a while."""
     node = {"type": "roundrobin", "nodes": {f"127.0.0.1:{port}": 1}}
-    recipe = _recipe(ours.setting("REDIS_URL"), log)
+    recipe = _recipe(log)
+    on_route, in_plan = _stock_limits(ours.setting("REDIS_URL"))
     planned, planless = range(1, count + 1), range(FIRST_PLANLESS, FIRST_PLANLESS + count)
     group = {
         "farebox-limit": {
@@ -159,19 +171,23 @@ async def filled(ours: Named, stock: Named, count: int, port: int, log: Path) ->
             await Etcd(ours, session).put(_ours(planned, plan=True))
             await Etcd(ours, session).put(_ours(planless, plan=False))
             await route(stock, "bench-plain", {})
-            await route(stock, "bench-recipe", recipe)
-            await Etcd(stock, session).put(_stock(planned))
+            await route(stock, "bench-recipe", recipe | on_route)
+            await route(stock, "bench-plans", recipe)
+            await gateways.admin(stock, session, "PUT", "/consumer_groups/bench-plan", {"plugins": in_plan})
+            await Etcd(stock, session).put(_stock(planless, None))
+            await Etcd(stock, session).put(_stock(planned, "bench-plan"))
             yield
         finally:
             for name in routes_of_ours():
                 await gateways.admin(ours, session, "DELETE", f"/routes/{name}")
-            for name in ("bench-plain", "bench-recipe"):
+            for name in ("bench-plain", "bench-recipe", "bench-plans"):
                 await gateways.admin(stock, session, "DELETE", f"/routes/{name}")
-            for gateway, numbers in ((ours, planned), (ours, planless), (stock, planned)):
+            for gateway, numbers in itertools.product((ours, stock), (planned, planless)):
                 names = (gateways.loaded_key(number).name.organization for number in numbers)
                 await Etcd(gateway, session).delete(f"/consumers/{name}" for name in names)
             await asyncio.sleep(1)
-            await gateways.admin(ours, session, "DELETE", "/consumer_groups/bench-plan?force=true")
+            for gateway in (ours, stock):
+                await gateways.admin(gateway, session, "DELETE", "/consumer_groups/bench-plan?force=true")
 
 
 def _script(folder: Path, name: str, numbers: range) -> Path:
@@ -203,7 +219,8 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
             (variant("usage line", ours, "/bench-line"), with_plan),
             (variant("key and usage line", ours, "/bench-auth"), planless),
             (variant("key, window, quota (Redis), usage line", ours, "/bench-full"), with_plan),
-            (variant("stock recipe", stock, "/bench-recipe"), with_plan),
+            (variant("stock, one window on the route, file-logger", stock, "/bench-recipe"), planless),
+            (variant("stock, window and quota by plan, file-logger", stock, "/bench-plans"), with_plan),
         ]
         async with (
             nginx(folder / "upstream") as port,
@@ -211,7 +228,8 @@ async def run(given: argparse.Namespace) -> dict[str, Any]:
         ):
             key, other = gateways.loaded_key(count).text, gateways.loaded_key(FIRST_PLANLESS + count - 1).text
             for gateway, path, text_ in (
-                (ours, "/bench-full", key), (ours, "/bench-auth", other), (stock, "/bench-recipe", key),
+                (ours, "/bench-full", key), (ours, "/bench-auth", other),
+                (stock, "/bench-recipe", other), (stock, "/bench-plans", key),
             ):  # fmt: skip
                 await gateways.until_status(gateway, path, {"Authorization": f"Bearer {text_}"}, 200, 60)
             measured: dict[str, list[Round]] = {one.name: [] for one, _ in variants}
