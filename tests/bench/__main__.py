@@ -23,6 +23,7 @@ BENCHMARKS: Final = (
     "api_load",
     "invoice_run",
     "webhook_intake",
+    "reinstatement",
 )
 
 ON_APISIX: Final = ("apisix_key_changes", "apisix_throughput", "overshoot", "apisix_lines")
