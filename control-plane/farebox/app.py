@@ -33,6 +33,7 @@ from farebox.keys import views as keys
 from farebox.metrics import Metrics
 from farebox.middlewares import edge
 from farebox.organizations import views as organizations
+from farebox.papers import pages as paper_pages
 from farebox.papers import views as papers
 from farebox.payments import card_views as payment_cards
 from farebox.payments import operator_views as payments_admin
@@ -117,6 +118,7 @@ def make_app(settings: Settings, *, clock: Clock | None = None) -> web.Applicati
     app.add_routes(status.ROUTES)
     app.add_routes(reference.routes(ENDPOINTS))
     app.add_routes(pages.ROUTES)
+    app.add_routes(paper_pages.ROUTES)
     app.router.add_get("/api/docs/style.css", style)
     return app
 

@@ -19,6 +19,10 @@ class InvalidLinkError(ValueError):
     """The link was not made here, was changed, or is too old."""
 
 
+class ExpiredLinkError(InvalidLinkError):
+    """The link was made here, and is too old."""
+
+
 def sign(secret: str, invoice: str, *, expires: datetime) -> str:
     """Return the token for an invoice (`inv_…`). Raises `ValueError` for a secret below 32 characters."""
     body = f"{invoice}.{int(expires.timestamp())}"
@@ -26,13 +30,13 @@ def sign(secret: str, invoice: str, *, expires: datetime) -> str:
 
 
 def read(secret: str, token: str, *, now: datetime) -> str:
-    """Return the invoice (`inv_…`) that a token opens. Raises `InvalidLinkError`."""
+    """Return the invoice (`inv_…`) that a token opens. Raises `InvalidLinkError`, `ExpiredLinkError`."""
     body, dot, signature = token.rpartition(".")
     if not dot or not hmac.compare_digest(signature.encode(), _signature(secret, body).encode()):
         raise InvalidLinkError("the signature does not match")
     invoice, _, expires = body.rpartition(".")
     if int(expires) <= now.timestamp():
-        raise InvalidLinkError("the link is too old")
+        raise ExpiredLinkError("the link is too old")
     return invoice
 
 
