@@ -8,7 +8,7 @@ reported and stops nobody else.
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
@@ -24,15 +24,17 @@ from farebox.coupons import service as coupons
 from farebox.credits import service as credits_
 from farebox.db import Database
 from farebox.invoices import proof, service
-from farebox.invoices.drafting import Draft, draft
+from farebox.invoices.reading import Case, time_lines
+from farebox.invoices.sequence import Drafted, draft_in_turn
 from farebox.invoices.states import Bounds
-from farebox.invoices.terms import Metered, Term
+from farebox.invoices.terms import Term
 from farebox.organizations import test_clock
 from farebox.settings import Settings
 from farebox.usage.model import UsageStatement
+from farebox.usage.nodes import NodeReport
 from farebox.usage.service import nodes
 from farebox_worker.billing.closing import Reason, given_up, readiness
-from farebox_worker.billing.reading import Batch, Case, read, time_lines
+from farebox_worker.billing.reading import Batch, read
 from farebox_worker.billing.report import BillingReport, Failure, Waiting
 from farebox_worker.billing.rolling import roll
 
@@ -161,20 +163,6 @@ def _chunks(candidates: Sequence[_Candidate], batch: int) -> Iterator[list[_Cand
         yield chunk
 
 
-@dataclass(frozen=True, slots=True)
-class _Drafted:
-    """A draft with its period and the earlier ones that were counted again for it, changed or not."""
-
-    draft: Draft
-    own: Metered
-    earlier: tuple[Metered, ...]
-
-    @property
-    def read(self) -> tuple[Metered, ...]:
-        """Every period that was counted."""
-        return (self.own, *self.earlier)
-
-
 @dataclass(slots=True)
 class _Statement:
     """A statement of completeness; it is stored with the first batch that rests on it."""
@@ -205,7 +193,7 @@ async def _bill(
         now=now,
     )
     statement = _Statement.of(batch.statement, last)
-    drafts: list[_Drafted] = []
+    drafts: list[Drafted] = []
     for case in batch.cases:
         try:
             drafts += _draft(context, case, batch, statement, now)
@@ -222,7 +210,7 @@ async def _bill(
 
 async def _write_apart(
     context: _Context,
-    drafts: Sequence[_Drafted],
+    drafts: Sequence[Drafted],
     statement: _Statement,
     report: BillingReport,
     *,
@@ -240,41 +228,30 @@ async def _write_apart(
 
 def _draft(
     context: _Context, case: Case, batch: Batch, statement: _Statement, now: datetime
-) -> list[_Drafted]:
-    """Draft every period of the organization that can still be closed; corrections go on the first."""
-    drafts: list[_Drafted] = []
-    counted: set[UUID] = set()
-    used: Counter[UUID] = Counter()
-    reports = batch.nodes
-    for metered in case.closing:
-        term, time = metered.term, case.party.time
-        found = readiness(term.ends_at, time, reports, now=now, until=context.until, grace=context.grace)
-        if found.reason is not None:
-            continue
-        earlier = [
-            each
-            for each in case.earlier
-            if each.term.period_id not in counted and each.term.currency == term.currency
-        ]
-        made = draft(
-            case.party,
-            metered,
-            earlier,
-            seller=batch.seller,
-            rates=batch.rates,
-            retired=given_up(term.starts_at, term.ends_at, time, reports, grace=context.grace),
-            statement_digest=statement.digest,
-            used=used,
-        )
-        used.update(made.used)
-        counted |= {each.term.period_id for each in earlier}
-        drafts.append(_Drafted(made, metered, tuple(earlier)))
-    return drafts
+) -> list[Drafted]:
+    """Draft every period of the organization that can still be closed."""
+    time, grace = case.party.time, context.grace
+
+    def can_be_closed(term: Term) -> bool:
+        found = readiness(term.ends_at, time, batch.nodes, now=now, until=context.until, grace=grace)
+        return found.reason is None
+
+    def retired(term: Term) -> list[NodeReport]:
+        return given_up(term.starts_at, term.ends_at, time, batch.nodes, grace=grace)
+
+    closing = tuple(metered for metered in case.closing if can_be_closed(metered.term))
+    return draft_in_turn(
+        replace(case, closing=closing),
+        seller=batch.seller,
+        rates=batch.rates,
+        retired=retired,
+        statement_digest=statement.digest,
+    )
 
 
 async def _write(
     context: _Context,
-    drafts: Sequence[_Drafted],
+    drafts: Sequence[Drafted],
     statement: _Statement,
     report: BillingReport,
     *,
@@ -312,7 +289,7 @@ async def _write(
     report.count(issued)
 
 
-async def _record(session: AsyncSession, written: Sequence[_Drafted]) -> None:
+async def _record(session: AsyncSession, written: Sequence[Drafted]) -> None:
     """Keep what was billed of every period, and which changes were counted."""
     billed = {period: meters for each in written for period, meters in each.draft.billed.items()}
     await session.execute(
@@ -332,7 +309,7 @@ async def _record(session: AsyncSession, written: Sequence[_Drafted]) -> None:
     await coupons.use(session, [redemption for each in written for redemption in each.draft.used])
 
 
-async def _still_true(session: AsyncSession, drafted: Sequence[_Drafted]) -> list[_Drafted]:
+async def _still_true(session: AsyncSession, drafted: Sequence[Drafted]) -> list[Drafted]:
     """Lock what the drafts rest on and return those for which it is as it was read.
 
     An organization is taken whole or not at all: its later invoices follow from its first one's corrections.
