@@ -1,4 +1,4 @@
-"""All checks in one order: the machine, the servers, the gateway, and what the database knows."""
+"""All checks in one order: the machine, the servers, what the database knows, gateways, money."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,6 +7,8 @@ from farebox.settings import Settings
 from farebox_cli.doctor import machine, services
 from farebox_cli.doctor.database import examine_database
 from farebox_cli.doctor.findings import Finding
+from farebox_cli.doctor.gateways import examine_gateways
+from farebox_cli.doctor.money import examine_money
 from farebox_cli.stack.state import read_state
 
 
@@ -27,12 +29,12 @@ async def examine(settings: Settings, home: Path) -> AsyncIterator[Finding]:
     yield await services.redis(settings)
     async for finding in examine_database(settings):
         yield finding
-    yield await services.gateway_admin(settings)
-    yield await services.answers(
-        "gateway", settings.gateway_data_url, remedy="Is the gateway running? Check FAREBOX_GATEWAY_DATA_URL."
-    )
+    async for finding in examine_gateways(settings):
+        yield finding
     yield await services.answers(
         "control plane",
         f"{settings.public_url.rstrip('/')}/healthz",
         remedy="Is `farebox web` running? Check FAREBOX_PUBLIC_URL.",
     )
+    async for finding in examine_money(settings):
+        yield finding

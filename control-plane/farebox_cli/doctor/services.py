@@ -1,4 +1,4 @@
-"""Redis, the gateway and the control plane: do they answer, and to us?"""
+"""Redis, and whatever speaks HTTP: do they answer, and to us?"""
 
 import asyncio
 from typing import Final
@@ -10,7 +10,7 @@ from redis.exceptions import AuthenticationError, RedisError
 from farebox.settings import Settings
 from farebox_cli.doctor.findings import Finding, good, one_line, wrong
 
-_PATIENCE: Final = aiohttp.ClientTimeout(total=5.0)
+PATIENCE: Final = aiohttp.ClientTimeout(total=5.0)
 _LEAST_REDIS: Final = (6, 2)
 
 
@@ -35,31 +35,10 @@ async def redis(settings: Settings) -> Finding:
     return good("redis", f"Redis {version}")
 
 
-async def gateway_admin(settings: Settings) -> Finding:
-    """The Admin API takes our key."""
-    what, url = "gateway's Admin API", settings.gateway_admin_url
-    headers = {"X-API-KEY": settings.gateway_admin_key.get_secret_value()}
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=_PATIENCE) as client,
-            client.get(f"{url.rstrip('/')}/apisix/admin/routes", headers=headers) as answer,
-        ):
-            status = answer.status
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        remedy = "Is the gateway running (`farebox edge`, or APISIX)? Check FAREBOX_GATEWAY_ADMIN_URL."
-        return wrong(what, f"{url} cannot be reached: {one_line(error)}", remedy)
-    if status in {401, 403}:
-        return wrong(what, f"{url} refuses our key ({status})", "Check FAREBOX_GATEWAY_ADMIN_KEY.")
-    # APISIX answers 404 to a list of routes as long as it never had one.
-    if status not in {200, 404}:
-        return wrong(what, f"{url} answers {status}", "Its error log says why; is its etcd running?")
-    return good(what, f"{url} takes our key")
-
-
 async def answers(what: str, url: str, *, remedy: str) -> Finding:
     """Somebody speaks HTTP there; which status does not matter here."""
     try:
-        async with aiohttp.ClientSession(timeout=_PATIENCE) as client, client.get(url) as answer:
+        async with aiohttp.ClientSession(timeout=PATIENCE) as client, client.get(url) as answer:
             return good(what, f"{url} answers ({answer.status})")
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         return wrong(what, f"{url} cannot be reached: {one_line(error)}", remedy)

@@ -18,11 +18,13 @@ from tests.support.processes import launch_and_wait_for_line
 
 from farebox import migrations
 from farebox.migrations import DatabaseUrls
+from farebox.sandbox.app import Options, running
 from farebox.settings import Settings
 from farebox_cli.doctor import Finding, Verdict, examine, machine
 from farebox_cli.errors import Exit
 from farebox_cli.servers import PostgresServer
 from farebox_cli.servers.process import free_port
+from farebox_contract import node_status
 
 _ADMIN_KEY = "doctor-test-admin-key"
 
@@ -58,6 +60,9 @@ def settings(database: DatabaseUrls, redis_url: str, gateway: dict[str, str], tm
             "gateway_admin_url": gateway["admin"],
             "gateway_admin_key": _ADMIN_KEY,
             "gateway_data_url": gateway["data"],
+            "gateway_status_url": f"{gateway['admin']}{node_status.EDGE_PATH}",
+            "token_secret": "t" * 40,
+            "link_secret": "l" * 40,
             "public_url": f"http://127.0.0.1:{free_port()}",
             "usage_log": tmp_path / "usage.log",
         }
@@ -67,6 +72,12 @@ def settings(database: DatabaseUrls, redis_url: str, gateway: dict[str, str], tm
 async def _examined(settings: Settings, home: Path, **changes: object) -> dict[str, Finding]:
     changed = settings.model_copy(update=Settings.model_validate(changes).model_dump(include=set(changes)))
     return {finding.what: finding async for finding in examine(changed, home)}
+
+
+def _gateway(code: str, admin: str, data: str, status: str | None) -> dict[str, object]:
+    """One gateway with one node, as the file names it."""
+    node = {"code": f"{code}-1", "data_url": data, "status_url": status}
+    return {"code": code, "admin_url": admin, "key_env": "DOCTOR_TEST_KEY", "nodes": [node]}
 
 
 async def _execute(database: DatabaseUrls, statement: str, *values: object) -> None:
@@ -82,7 +93,10 @@ async def test_a_sound_installation_has_only_good_findings(settings: Settings, h
     findings = await _examined(settings, home)
     wrong = {what for what, finding in findings.items() if finding.verdict is Verdict.WRONG}
     assert {what for what in wrong if not what.startswith("port ")} == {"control plane"}
-    for what in ("redis", "database as farebox_app", "migrations", "clock", "gateway's Admin API", "gateway"):
+    for what in (
+        "redis", "database as farebox_app", "migrations", "clock", "gateway's Admin API", "gateway",
+        "what node gw-1 enforces", "token secret", "link secret", "payments",
+    ):  # fmt: skip
         assert findings[what].verdict is Verdict.GOOD, findings[what]
 
 
@@ -159,6 +173,105 @@ async def test_a_gateway_that_refuses_us_is_found(settings: Settings, home: Path
     assert "refuses our key (401)" in refused.found
     away = (await _examined(settings, home, gateway_admin_url="http://127.0.0.1:1"))["gateway's Admin API"]
     assert "cannot be reached" in away.found
+
+
+async def test_a_node_that_cannot_be_asked_is_told_from_one_that_does_not_answer(
+    settings: Settings, home: Path, gateway: dict[str, str]
+) -> None:
+    """No status URL is no fault, and is said; one at which nobody answers, or refuses us, is one."""
+    what = "what node gw-1 enforces"
+    silent = (await _examined(settings, home, gateway_status_url=""))[what]
+    assert silent.verdict is Verdict.UNKNOWN
+    assert "FAREBOX_GATEWAY_STATUS_URL" in silent.found
+    away = (await _examined(settings, home, gateway_status_url="http://127.0.0.1:1/x"))[what]
+    assert away.verdict is Verdict.WRONG
+    assert "cannot be reached" in away.found
+    elsewhere = (await _examined(settings, home, gateway_status_url=gateway["data"]))[what]
+    assert elsewhere.verdict is Verdict.WRONG
+    refused = (await _examined(settings, home, gateway_admin_key="wrong"))[what]
+    assert "admin key" in refused.found
+
+
+async def test_every_gateway_of_the_file_is_looked_at(
+    settings: Settings, home: Path, gateway: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's gateways take the place of the settings'; one that is away does not hide the other."""
+    monkeypatch.setenv("DOCTOR_TEST_KEY", _ADMIN_KEY)
+    eu = _gateway("eu", gateway["admin"], gateway["data"], f"{gateway['admin']}{node_status.EDGE_PATH}")
+    us = _gateway("us", "http://127.0.0.1:1", "http://127.0.0.1:1", None)
+    path = home / "gateways.yaml"
+    path.write_text(json.dumps({"gateways": [eu, us]}))
+    findings = await _examined(settings, home, gateways_file=path)
+    assert findings["gateways file"].found == f"{path}: 2 gateways, 2 nodes"
+    verdicts = {what: found.verdict for what, found in findings.items() if "eu" in what or "us" in what}
+    assert verdicts == {
+        "Admin API of gateway eu": Verdict.GOOD,
+        "node eu-1": Verdict.GOOD,
+        "what node eu-1 enforces": Verdict.GOOD,
+        "Admin API of gateway us": Verdict.WRONG,
+        "node us-1": Verdict.WRONG,
+        "what node us-1 enforces": Verdict.UNKNOWN,
+    }
+    assert "gateway's Admin API" not in findings
+
+
+async def test_a_gateways_file_that_cannot_be_used_is_found(settings: Settings, home: Path) -> None:
+    """The finding names the file and what is wrong in it."""
+    path = home / "gateways.yaml"
+    path.write_text("gateways: [{code: eu}]")
+    finding = (await _examined(settings, home, gateways_file=path))["gateways file"]
+    assert finding.verdict is Verdict.WRONG
+    assert str(path) in finding.found + finding.remedy
+
+
+@pytest.mark.parametrize(("secret", "word"), [("", "not set"), ("short", "only 5 characters")])
+async def test_a_missing_link_secret_is_found(settings: Settings, home: Path, secret: str, word: str) -> None:
+    """Without a secret of full length no mail can hold a link to an invoice."""
+    finding = (await _examined(settings, home, link_secret=secret))["link secret"]
+    assert finding.verdict is Verdict.WRONG
+    assert word in finding.found
+    assert "FAREBOX_LINK_SECRET" in finding.remedy
+
+
+async def test_a_payment_provider_is_asked(settings: Settings, home: Path, tmp_path: Path) -> None:
+    """One that takes our key, one that refuses it, one that is away, and what else is needed to be paid."""
+    async with running(Options(folder=tmp_path / "payments", seed="doctor")) as sandbox:
+        keys = sandbox.keys
+        whole = {
+            "stripe_secret_key": keys.stripe_secret_key,
+            "stripe_publishable_key": keys.stripe_publishable_key,
+            "stripe_webhook_secret": keys.stripe_webhook_secret,
+            "stripe_api_url": sandbox.url,
+            "paystack_secret_key": keys.paystack_secret_key,
+            "paystack_api_url": sandbox.url,
+        }
+        good = await _examined(settings, home, **whole)
+        bare = await _examined(
+            settings, home, **{**whole, "stripe_publishable_key": "", "stripe_webhook_secret": ""}
+        )
+        mixed = await _examined(settings, home, **{**whole, "stripe_publishable_key": "pk_live_x"})
+        refused = await _examined(
+            settings, home, **{**whole, "stripe_secret_key": "sk_test_x", "paystack_secret_key": "sk_test_y"}
+        )
+        only = {name: value for name, value in whole.items() if name.startswith("paystack")}
+        alone = await _examined(settings, home, **only)
+    away = await _examined(settings, home, **whole)
+    for what in ("payments by Stripe", "payments by Paystack", "Stripe's settings"):
+        assert good[what].verdict is Verdict.GOOD, good[what]
+    assert "FAREBOX_STRIPE_PUBLISHABLE_KEY" in bare["Stripe in the browser"].found
+    assert "every webhook is refused" in bare["Stripe's webhooks"].found
+    assert "not of the same mode" in mixed["Stripe in the browser"].found
+    for what in ("payments by Stripe", "payments by Paystack"):
+        assert "refuses our key (401)" in refused[what].found
+        assert "cannot be reached" in away[what].found
+        assert away[what].verdict is Verdict.WRONG
+    assert "no secret key" in alone["payments"].found
+    assert "FAREBOX_PAYMENT_PROVIDER=paystack" in alone["payments"].remedy
+    assert not any(
+        keys.stripe_secret_key in finding.found + finding.remedy
+        for findings in (good, bare, mixed, away)
+        for finding in findings.values()
+    )
 
 
 async def test_a_silent_node_and_a_hindered_one_are_found(
