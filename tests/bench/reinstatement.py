@@ -49,7 +49,8 @@ PLANT = (
     """,
     """
     INSERT INTO invoices (id, organization_id, subscription_id, period_id, issuer, currency, period_start,
-                          period_end, subtotal_minor, tax_minor, total_minor, snapshot, statement_id, terms_days)
+                          period_end, subtotal_minor, tax_minor, total_minor, snapshot, statement_id,
+                          terms_days)
     SELECT uuidv7(), organization_id, subscription_id, id, 'Farebox', 'USD', starts_at, ends_at, 1000, 0,
            1000, '{}', :statement, 0
     FROM billing_periods WHERE organization_id = ANY(:organizations)

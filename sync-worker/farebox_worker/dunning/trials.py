@@ -17,8 +17,8 @@ BATCH: Final = 500
 _ENDING: Final = text(
     """
     SELECT s.id, s.organization_id, s.public_id, s.trial_ends_at FROM subscriptions s
-    WHERE s.state = 'trialing' AND s.id > :after AND s.trial_ends_at - s.started_at > :before
-      AND (s.trial_ends_at <= :now + :before
+    WHERE s.state = 'trialing' AND s.id > :after AND s.trial_ends_at - s.started_at > :notice
+      AND (s.trial_ends_at <= :soon
            OR EXISTS (SELECT FROM test_clock_offsets o WHERE o.organization_id = s.organization_id))
       AND NOT EXISTS (SELECT FROM trial_reminders r WHERE r.subscription_id = s.id)
     ORDER BY s.id LIMIT :limit
@@ -37,7 +37,7 @@ async def run(database: Database, clock: Clock) -> int:
     while True:
         wall = clock.now()
         async with database.transaction() as session:
-            values = {"after": after, "now": wall, "before": BEFORE, "limit": BATCH}
+            values = {"after": after, "soon": wall + BEFORE, "notice": BEFORE, "limit": BATCH}
             rows = (await session.execute(_ENDING, values)).all()
             for row in rows:
                 now = (await test_clock.time_of(session, row.organization_id)).at(wall)
