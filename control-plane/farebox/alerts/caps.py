@@ -10,18 +10,26 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 
 from farebox.invoices import charges as charge_language
-from farebox.invoices.charges import Charge
-from farebox.invoices.rating import rate
+from farebox.invoices.charges import UNITS, Charge, Metered
+from farebox.invoices.rating import Usage, rate
 from farebox.money import Money
 
 MOST_UNITS: Final = 10**12
 """What a quota can hold at the gateways."""
 
 
-def cost(charges: Iterable[Charge], units: int, currency: str) -> Money:
-    """Return what a full period with these units comes to."""
+def cost(
+    charges: Iterable[Charge], units: int, currency: str, *, meters: Mapping[str, int] | None = None
+) -> Money:
+    """Return what a full period with these units comes to; of other meters, with what `meters` says, or
+    nothing.
+    """
+    priced = tuple(charges)
+    nothing = {charge.meter: 0 for charge in priced if isinstance(charge, Metered)}
+    quantities = nothing | dict(meters or {}) | {UNITS: units}
+    usage = {meter: Usage(Decimal(quantity)) for meter, quantity in quantities.items()}
     total = Money(currency, 0)
-    for line in rate(tuple(charges), units, currency):
+    for line in rate(priced, usage, currency):
         total += line.amount
     return total
 
@@ -31,7 +39,7 @@ def units_within(document: Sequence[Mapping[str, Any]], cap: Money) -> int | Non
 
     None: no number that a quota can hold costs more. -1: the plan costs more than the cap without any usage.
     """
-    charges = charge_language.parse(list(document))
+    charges = charge_language.parse(list(document), most=len(document))
     if cost(charges, 0, cap.currency).minor > cap.minor:
         return -1
     low = 0

@@ -1,73 +1,22 @@
-"""The endpoints of money: the current bill, past invoices, and what a number of units would cost."""
+"""The endpoints of past invoices: the list, one with its lines, and one with its proof."""
 
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from farebox import ids, problems
-from farebox.billing.fields import CountView, MoneyView, count, money
+from farebox.billing.fields import MoneyView, money
 from farebox.endpoints import Call, Endpoints, endpoint
-from farebox.fields import Input, Instant, Nothing, PlanCode, Units, View
-from farebox.invoices import charges as charge_language
+from farebox.fields import Instant, Nothing, View
 from farebox.invoices import service as invoices
-from farebox.invoices.rating import RatedLine, RatingError, plain, rate
+from farebox.invoices.rating import plain
 from farebox.invoices.service import InvoiceView, LineView
-from farebox.money import Money
 from farebox.organizations.permissions import Permission
 from farebox.pagination import PageQuery, PageView
-from farebox.plans import service as plans
-from farebox.plans.views import LimitView, QuotaView
 from farebox.problems import Refusal
-from farebox.subscriptions import service as subscriptions
-from farebox.subscriptions.present import Present, present
-from farebox.usage import service as usage
 from farebox.web import Answer
 
 TAG = "Billing"
-
-
-class PricedLine(View):
-    """A charge and what it comes to."""
-
-    code: str
-    description: str
-    quantity: Annotated[str, Field(description="Priced units, a decimal; 1 for a flat charge.")]
-    amount: MoneyView
-
-
-class CalculateInput(Input):
-    """Units in one billing period, on a plan."""
-
-    units: Units
-    plan: Annotated[PlanCode | None, Field(description="Left out: the plan the organization is on.")] = None
-
-
-class CalculationView(View):
-    """What a period with that many units would cost, before tax."""
-
-    plan: str
-    version: int
-    units: int
-    lines: list[PricedLine]
-    total: MoneyView
-
-
-class CurrentBillView(View):
-    """The running period: what it comes to if nothing more is used."""
-
-    subscription: str
-    plan: str
-    plan_name: str
-    version: int
-    limits: list[LimitView]
-    quota: QuotaView | None
-    time_zone: str
-    period_start: Instant
-    period_end: Instant
-    billable: CountView
-    excluded: dict[str, CountView]
-    lines: list[PricedLine]
-    total: Annotated[MoneyView, Field(description="So far, before tax and corrections.")]
 
 
 class InvoiceEntry(View):
@@ -115,62 +64,6 @@ class ProofView(View):
 
 
 @endpoint(
-    "GET", "/billing/current", "Show the current bill",
-    tag=TAG, permission=Permission.VIEW_BILLING, data=CurrentBillView,
-)  # fmt: skip
-async def current(call: Call[Nothing, Nothing]) -> Answer[CurrentBillView]:
-    """Prices what the running period has used so far, by the rule and the prices of its invoice to come."""
-    here = await present(call.session, call.organization_id, wall=call.now)
-    period_id = here.period_id
-    if period_id is None:
-        running = await subscriptions.running(call.session, call.organization_id, now=here.now)
-        period_id = running.period.id
-    quantities = (await usage.quantities_for_periods(call.session, [period_id]))[period_id]
-    lines, total = _price(here.charges, quantities.billable.units, here.currency)
-    return Answer(
-        CurrentBillView(
-            subscription=f"sub_{here.subscription}",
-            plan=here.plan,
-            plan_name=here.plan_name,
-            version=here.version,
-            limits=[LimitView.model_validate(limit) for limit in here.limits],
-            quota=_quota(here),
-            time_zone=here.time_zone,
-            period_start=here.period.start,
-            period_end=here.period.end,
-            billable=count(quantities.billable),
-            excluded={reason: count(value) for reason, value in quantities.excluded.items()},
-            lines=lines,
-            total=total,
-        ),
-        "The running period so far.",
-    )
-
-
-@endpoint(
-    "POST", "/billing/calculate", "Calculate a price",
-    tag=TAG, permission=Permission.VIEW_ORGANIZATION, body=CalculateInput, data=CalculationView, effect=False,
-    refusals=(problems.UNKNOWN_PLAN, problems.AMOUNT_TOO_LARGE),
-)  # fmt: skip
-async def calculate(call: Call[CalculateInput, Nothing]) -> Answer[CalculationView]:
-    """Says what a period with that many billable units would cost on a plan on offer, or on the present one.
-    Nothing is changed.
-    """
-    offer: plans.Offer | Present
-    if call.body.plan is None:
-        offer = await present(call.session, call.organization_id, wall=call.now)
-    else:
-        offer = await plans.offer(call.session, call.body.plan)
-    lines, total = _price(offer.charges, call.body.units, offer.currency)
-    view = CalculationView(
-        plan=offer.plan, version=offer.version, units=call.body.units, lines=lines, total=total
-    )
-    return Answer(
-        view, f"{call.body.units:,} units on {offer.plan} come to {total.currency} {total.decimal}."
-    )
-
-
-@endpoint(
     "GET", "/billing/history", "List invoices",
     tag=TAG, permission=Permission.VIEW_BILLING, query=PageQuery, data=PageView[InvoiceEntry],
     refusals=(problems.CURSOR_INVALID,),
@@ -215,28 +108,6 @@ async def proof(call: Call[Nothing, Nothing]) -> Answer[ProofView]:
     return Answer(ProofView(document=document), "Invoice and proof exported.")
 
 
-def _price(charges: list[Any], units: int, currency: str) -> tuple[list[PricedLine], MoneyView]:
-    try:
-        rated = rate(charge_language.parse(charges), units, currency)
-    except RatingError as error:
-        raise Refusal(problems.AMOUNT_TOO_LARGE, str(error)) from error
-    total = sum((line.amount for line in rated), Money(currency, 0))
-    return [_priced(line) for line in rated], money(total)
-
-
-def _priced(line: RatedLine) -> PricedLine:
-    return PricedLine(
-        code=line.code,
-        description=line.description,
-        quantity=plain(line.quantity),
-        amount=money(line.amount),
-    )
-
-
-def _quota(here: Present) -> QuotaView | None:
-    return QuotaView.model_validate(here.quota) if here.quota is not None else None
-
-
 def _after(cursor: str | None) -> Any:
     try:
         return ids.decode("inv", cursor) if cursor is not None else None
@@ -272,4 +143,4 @@ def _line(line: LineView) -> InvoiceLineView:
     )
 
 
-ENDPOINTS: Endpoints = (current, calculate, history, show, proof)
+ENDPOINTS: Endpoints = (history, show, proof)

@@ -4,13 +4,13 @@ Works in the tenant's transaction for granting and reading, in the worker's for 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import TextClause, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids
@@ -19,12 +19,12 @@ from farebox.credits.model import CreditEntry, CreditGrant
 from farebox.money import Money
 
 # Grants of organizations that are about to be invoiced; locked, so that no two invoices burn one cent.
-_LEFT: Final = text(
-    """
-    SELECT id, organization_id, kind, currency, remaining_minor, expires_at, granted_at FROM credit_grants
-    WHERE organization_id = ANY(:organizations) AND remaining_minor > 0 ORDER BY id FOR NO KEY UPDATE
-    """
+_LEFT: Final = (
+    "SELECT id, organization_id, kind, currency, remaining_minor, expires_at, granted_at FROM credit_grants "
+    "WHERE organization_id = ANY(:organizations) AND remaining_minor > 0 ORDER BY id"
 )
+_LEFT_NOW: Final = text(_LEFT)
+_LEFT_LOCKED: Final = text(f"{_LEFT} FOR NO KEY UPDATE")
 _BURNT: Final = text(
     """
     SELECT e.grant_id, -sum(e.amount_minor)::bigint AS minor FROM credit_entries e
@@ -93,27 +93,48 @@ async def grant(
 
 async def pay(session: AsyncSession, invoices: Sequence[Owed], *, now: datetime) -> dict[UUID, int]:
     """Burn credits for invoices, in the order given; returns what they paid of each, in minor units."""
+    burnt = await _burnt(session, invoices, _LEFT_LOCKED)
+    await _enter(
+        session,
+        [
+            _entry(owed.organization, grant_id, "burn", -part, owed.invoice, now)
+            for owed, grant_id, part in burnt
+        ],
+    )
+    return _paid(burnt)
+
+
+async def would_pay(session: AsyncSession, invoices: Sequence[Owed]) -> dict[UUID, int]:
+    """Return what credits would pay of each invoice if they burnt now, in the order given. Burns nothing."""
+    return _paid(await _burnt(session, invoices, _LEFT_NOW))
+
+
+async def _burnt(
+    session: AsyncSession, invoices: Sequence[Owed], left_now: TextClause
+) -> list[tuple[Owed, UUID, int]]:
     organizations = {each.organization for each in invoices if each.minor > 0}
     if not organizations:
-        return {}
-    rows = (await session.execute(_LEFT, {"organizations": list(organizations)})).all()
+        return []
+    rows = (await session.execute(left_now, {"organizations": list(organizations)})).all()
     left: defaultdict[tuple[UUID, str], dict[UUID, Credit]] = defaultdict(dict)
     for row in rows:
         left[row.organization_id, row.currency][row.id] = Credit(
             row.id, row.kind, row.remaining_minor, row.expires_at, row.granted_at
         )
-    paid: dict[UUID, int] = {}
-    entries: list[dict[str, Any]] = []
+    burnt: list[tuple[Owed, UUID, int]] = []
     for owed in invoices:
         mine = left.get((owed.organization, owed.currency), {})
         for grant_id, part in burn(mine.values(), owed.minor, period_end=owed.period_end):
             before = mine[grant_id]
-            mine[grant_id] = Credit(
-                grant_id, before.kind, before.remaining_minor - part, before.expires_at, before.granted_at
-            )
-            entries.append(_entry(owed.organization, grant_id, "burn", -part, owed.invoice, now))
-            paid[owed.invoice] = paid.get(owed.invoice, 0) + part
-    await _enter(session, entries)
+            mine[grant_id] = replace(before, remaining_minor=before.remaining_minor - part)
+            burnt.append((owed, grant_id, part))
+    return burnt
+
+
+def _paid(burnt: Iterable[tuple[Owed, UUID, int]]) -> dict[UUID, int]:
+    paid: dict[UUID, int] = {}
+    for owed, _, part in burnt:
+        paid[owed.invoice] = paid.get(owed.invoice, 0) + part
     return paid
 
 

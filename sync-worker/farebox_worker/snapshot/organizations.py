@@ -15,16 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.selectable import TextualSelect
 
 from farebox.clock import ClockOffset, OrganizationTime
-from farebox.money import Money
-from farebox.subscriptions.terms import Own, Piece
+from farebox.subscriptions.own import COLUMNS, JOINS, JSON_COLUMNS, own_of
+from farebox.subscriptions.terms import Own
 from farebox_worker.translate import KeyFacts, OrganizationFacts, SubscriptionFacts
 
-_ORGANIZATIONS: Final = """
+_ORGANIZATIONS: Final = f"""
     SELECT o.id, o.public_id, o.state, o.edge_revision,
            s.public_id AS subscription, s.time_zone, s.anchor_day, s.started_at, v.code AS group_code,
            s.state AS subscription_state, s.trial_ends_at, s.resumed_at,
-           lo.limits AS limits_override, lo.quota AS quota_override,
-           sc.amount_minor AS cap, sc.currency AS cap_currency, pieces.list AS pieces,
+           {COLUMNS},
            CASE WHEN COALESCE(lo.organization_id, sc.organization_id) IS NOT NULL OR pieces.list IS NOT NULL
                 THEN jsonb_build_array(v.limits, v.quota, v.charges, v.currency) END AS plan_terms,
            (SELECT jsonb_agg(jsonb_build_array(k.public_id, k.environment, k.digest,
@@ -44,16 +43,9 @@ _ORGANIZATIONS: Final = """
     FROM organizations o
     LEFT JOIN subscriptions s ON s.organization_id = o.id AND s.state <> 'ended'
     LEFT JOIN plan_versions v ON v.id = s.plan_version_id
-    LEFT JOIN limit_overrides lo ON lo.organization_id = o.id
-    LEFT JOIN spending_caps sc ON sc.organization_id = o.id
-    LEFT JOIN LATERAL (
-        SELECT jsonb_agg(jsonb_build_array(a.quantity, av.quota_units, av.limits)
-                         ORDER BY a.from_at, a.id) AS list
-        FROM subscription_add_ons a JOIN add_on_versions av ON av.id = a.add_on_version_id
-        WHERE a.subscription_id = s.id AND a.to_at IS NULL
-    ) pieces ON true
-    WHERE {which}
-"""
+    {JOINS}
+    WHERE {{which}}
+"""  # noqa: S608 - constants of the house
 
 
 def _reading(which: str) -> TextualSelect:
@@ -61,10 +53,8 @@ def _reading(which: str) -> TextualSelect:
         keys=JSONB(),
         imported=JSONB(),
         offsets=JSONB(),
-        limits_override=JSONB(),
-        quota_override=JSONB(),
-        pieces=JSONB(),
         plan_terms=JSONB(),
+        **{name: JSONB() for name in JSON_COLUMNS},
     )
 
 
@@ -142,19 +132,12 @@ def _organization(row: Any) -> OrganizationFacts:
 
 
 def _own(row: Any) -> Own | None:
-    """Read what goes over the plan's limits; a cap in another currency than the plan's holds nothing."""
+    """Read what goes over the plan's limits; None: nothing does."""
     if row.plan_terms is None:
         return None
     limits, quota, charges, currency = row.plan_terms
-    return Own(
-        plan_limits=limits,
-        plan_quota=quota,
-        charges=charges,
-        limits=row.limits_override,
-        quota=row.quota_override,
-        cap=Money(currency, row.cap) if row.cap is not None and row.cap_currency == currency else None,
-        pieces=tuple(Piece(*each) for each in row.pieces or ()),
-    )
+    columns = row._mapping  # noqa: SLF001 - the documented name of it
+    return own_of(columns, limits=limits, quota=quota, charges=charges, currency=currency)
 
 
 def _instant(seconds: str) -> datetime:

@@ -4,6 +4,7 @@ The row of `alert_firings` and the event are written in one transaction; the row
 so this may run twice at a time or be killed. Reads what has been metered so far, like the current bill.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,39 +20,62 @@ from farebox.clock import Clock
 from farebox.db import Database
 from farebox.invoices import charges as charge_language
 from farebox.organizations import test_clock
+from farebox.subscriptions.own import COLUMNS, JOINS, JSON_COLUMNS, own_of
+from farebox.subscriptions.terms import charges_of_a_full_period, quota_of
+from farebox.usage.measuring import measured_for_periods
+from farebox.usage.meters import REQUESTS, Measured
+from farebox.usage.meters import parse as parse_meters
+from farebox.usage.quantities import Count
 from farebox.usage.service import quantities_for_periods
 from farebox_contract.billable import DEFAULT_RULE
 
 BATCH: Final = 200
 # The running period of each organization that has a threshold which has not been passed in it yet.
 _OPEN: Final = text(
-    """
+    f"""
     SELECT o.id AS organization_id, o.public_id, p.id AS period_id, p.starts_at, p.ends_at, v.charges,
-           v.currency, COALESCE(l.quota, v.quota) AS quota, c.amount_minor AS cap, c.currency AS cap_currency,
-           jsonb_agg(jsonb_build_array(t.id::text, t.kind, t.value) ORDER BY t.kind, t.value) AS thresholds
-    FROM alert_thresholds t
-    JOIN organizations o ON o.id = t.organization_id AND o.state <> 'closed'
+           v.currency, v.limits, v.quota, v.meters, {COLUMNS}, t.thresholds
+    FROM organizations o
     JOIN subscriptions s ON s.organization_id = o.id AND s.state <> 'ended'
     JOIN plan_versions v ON v.id = s.plan_version_id
     CROSS JOIN LATERAL (
         SELECT b.id, b.starts_at, b.ends_at FROM billing_periods b
         WHERE b.subscription_id = s.id ORDER BY b.starts_at DESC LIMIT 1
     ) p
-    LEFT JOIN limit_overrides l ON l.organization_id = o.id
-    LEFT JOIN spending_caps c ON c.organization_id = o.id
-    WHERE o.id > :after
-      AND NOT EXISTS (SELECT FROM alert_firings f WHERE f.threshold_id = t.id AND f.period_id = p.id)
-    GROUP BY o.id, o.public_id, p.id, p.starts_at, p.ends_at, v.charges, v.currency, l.quota, v.quota,
-             c.amount_minor, c.currency
+    CROSS JOIN LATERAL (
+        SELECT jsonb_agg(jsonb_build_array(t.id::text, t.kind, t.value)
+                         ORDER BY t.kind, t.value) AS thresholds
+        FROM alert_thresholds t
+        WHERE t.organization_id = o.id
+          AND NOT EXISTS (SELECT FROM alert_firings f WHERE f.threshold_id = t.id AND f.period_id = p.id)
+    ) t
+    {JOINS}
+    WHERE o.id > :after AND o.state <> 'closed' AND t.thresholds IS NOT NULL
+      AND o.id IN (SELECT organization_id FROM alert_thresholds)
     ORDER BY o.id LIMIT :limit
-    """
-).columns(charges=JSONB(), quota=JSONB(), thresholds=JSONB())
+    """  # noqa: S608 - constants of the house
+).columns(
+    charges=JSONB(), limits=JSONB(), quota=JSONB(), meters=JSONB(), thresholds=JSONB(),
+    **{name: JSONB() for name in JSON_COLUMNS},
+)  # fmt: skip
 _FIRE: Final = text(
     "INSERT INTO alert_firings (threshold_id, period_id, organization_id, fired_at) "
     "SELECT t.id, :period, :organization, :now FROM alert_thresholds t WHERE t.id = :threshold "
     "ON CONFLICT DO NOTHING RETURNING threshold_id"
 )
 _FIRST: Final = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """A running period so far: billable units, what its charges come to in minor units with those of add-ons,
+    the quota and the cap that hold.
+    """
+
+    units: int
+    spent: int
+    quota: int | None
+    cap: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +98,18 @@ async def run(database: Database, clock: Clock) -> int:
         after = rows[-1].organization_id
 
 
-async def _tell(session: AsyncSession, rows: Any, *, now: datetime) -> int:
+async def _tell(session: AsyncSession, rows: Sequence[Any], *, now: datetime) -> int:
     told = 0
-    used = await quantities_for_periods(session, [row.period_id for row in rows], rule=DEFAULT_RULE)
+    periods = [row.period_id for row in rows]
+    used = await quantities_for_periods(session, periods, rule=DEFAULT_RULE)
+    measured = await measured_for_periods(session, [row.period_id for row in rows if row.meters])
     for row in rows:
-        units = used[row.period_id].billable.units
         present = (await test_clock.time_of(session, row.organization_id)).at(now)
         if present >= row.ends_at:
             continue
-        spent = cost(charge_language.parse(row.charges), units, row.currency).minor
+        stands = _stands(row, used[row.period_id].billable, measured.get(row.period_id, ()))
         for threshold, kind, value in row.thresholds:
-            reached = measure(kind, value, units=units, spent=spent, row=row)
+            reached = measure(kind, value, stands)
             if reached is None or reached.used < reached.of:
                 continue
             values = {
@@ -104,21 +129,39 @@ async def _tell(session: AsyncSession, rows: Any, *, now: datetime) -> int:
                     "organization": f"org_{row.public_id}",
                     "threshold": {"kind": kind, "value": value},
                     "period_start": row.starts_at.isoformat(),
-                    "used": units if kind == "quota_percent" else spent,
-                    "of": row.quota["units"] if kind == "quota_percent" else row.cap or value,
+                    "currency": row.currency,
+                    "used": stands.units if kind == "quota_percent" else stands.spent,
+                    "of": {"quota_percent": stands.quota, "cap_percent": stands.cap}.get(kind, value),
                 },
             )
     return told
 
 
-def measure(kind: str, value: int, *, units: int, spent: int, row: Any) -> Reached | None:
+def _stands(row: Any, billable: Count, measured: Sequence[Measured]) -> Stands:
+    columns = row._mapping  # noqa: SLF001 - the documented name of it
+    own = own_of(columns, limits=row.limits, quota=row.quota, charges=row.charges, currency=row.currency)
+    document = charges_of_a_full_period(own)
+    meters = {meter.code: meter.measure(measured) for meter in parse_meters(row.meters)}
+    spent = cost(
+        charge_language.parse(document, most=len(document)),
+        billable.units,
+        row.currency,
+        meters=meters | {REQUESTS: billable.requests},
+    )
+    quota = quota_of(own)
+    return Stands(
+        billable.units,
+        spent.minor,
+        None if quota is None else int(quota["units"]),
+        None if own.cap is None else own.cap.minor,
+    )
+
+
+def measure(kind: str, value: int, stands: Stands) -> Reached | None:
     """Return how far usage has come to a threshold, in hundredths for percents; None where there is nothing
     to measure by: no quota, no cap, or a cap in another currency than the plan's.
     """
     if kind == "amount":
-        return Reached(spent, value)
-    if kind == "quota_percent":
-        return None if row.quota is None else Reached(units * 100, value * row.quota["units"])
-    if row.cap is None or row.cap_currency != row.currency:
-        return None
-    return Reached(spent * 100, value * row.cap)
+        return Reached(stands.spent, value)
+    used, whole = (stands.units, stands.quota) if kind == "quota_percent" else (stands.spent, stands.cap)
+    return None if whole is None else Reached(used * 100, value * whole)

@@ -102,11 +102,13 @@ async def test_an_override_takes_the_plans_place(api: Api, worker: Database, clo
 
 
 async def test_a_threshold_tells_once_in_a_period(api: Api, worker: Database, clock: ManualClock) -> None:
-    """However often and however many at once look, and anew in the next period."""
+    """However often and however many at once look, and anew in the next period.
+
+    With a cap of 60 dollars the quota that holds is the 15,000 units that it lets through.
+    """
     ada = await api.sign_up()
     organization = await planting.organization_uuid(worker, ada)
     await api.post("/billing/subscription/change", {"plan": "starter"}, by=ada)
-    await api.call("PUT", CAP, by=ada, json={"amount": "60.00"})
     wanted = [
         {"kind": "quota_percent", "value": 80},
         {"kind": "quota_percent", "value": 90},
@@ -122,15 +124,19 @@ async def test_a_threshold_tells_once_in_a_period(api: Api, worker: Database, cl
             "organization": ada.organization_id,
             "threshold": {"kind": "quota_percent", "value": 80},
             "period_start": "2026-03-10T12:00:00+00:00",
+            "currency": "USD",
             "used": 8_000,
             "of": 10_000,
         }
     ]
+    await api.call("PUT", CAP, by=ada, json={"amount": "60.00"})
     await planting.usage(worker, organization, clock.now(), key=key, requests=2_500, status=201)
-    assert await alerts.run(worker, clock) == 3
+    assert await alerts.run(worker, clock) == 2
     assert await alerts.run(worker, clock) == 0
     shown = (await api.get("/billing/alerts", by=ada)).data["thresholds"]
-    assert all(each["fired_at"] == "2026-03-10T12:00:00Z" for each in shown)
+    fired = {(each["kind"], each["value"]): each["fired_at"] for each in shown}
+    assert fired.pop(("quota_percent", 90)) is None
+    assert set(fired.values()) == {"2026-03-10T12:00:00Z"}
     shown = (await api.call("PUT", "/billing/alerts", by=ada, json={"thresholds": wanted[:1]})).data
     assert [(each["value"], each["fired_at"]) for each in shown["thresholds"]] == [
         (80, "2026-03-10T12:00:00Z")
@@ -138,6 +144,42 @@ async def test_a_threshold_tells_once_in_a_period(api: Api, worker: Database, cl
     clock.instant = datetime(2026, 4, 10, 1, tzinfo=UTC)
     ada = await api.log_in(ada.email, ada.organization_id)
     await api.get("/billing/subscription", by=ada)
-    await planting.usage(worker, organization, clock.now(), key=key, requests=9_000, status=202)
+    await planting.usage(worker, organization, clock.now(), key=key, requests=12_000, status=202)
     await due.run(worker, clock)
     assert await alerts.run(worker, clock) == 1
+
+
+async def test_add_ons_count_in_caps_and_thresholds(api: Api, worker: Database, clock: ManualClock) -> None:
+    """Two pieces of 5 dollars leave 20 dollars of a cap of 30, at a cent 2,000 units; a plan that prices other meters too is
+    capped by its units, and what its meters came to passes thresholds.
+    """
+    root, ada = await operator(api, worker), await api.sign_up()
+    organization = await planting.organization_uuid(worker, ada)
+    priced = {"model": "per_unit", "description": "x"}
+    plan = {
+        "code": "metered", "name": "Metered", "meters": [{"code": "calls", "aggregation": "count"}],
+        "charges": [{"code": "u", "unit_price": "0.01", **priced},
+                    {"code": "c", "unit_price": "0.02", "meter": "calls", **priced}],
+    }  # fmt: skip
+    assert (await api.post("/admin/plans", plan, by=root)).status == 201
+    await api.post("/admin/plan-versions/metered-1/publish", {}, by=root)
+    five = {"code": "five", "model": "flat", "description": "Five", "amount": "5.00"}
+    more = {"code": "five", "name": "Five", "charges": [five]}
+    await api.post("/admin/add-ons", more, by=root)
+    await api.post("/billing/subscription/change", {"plan": "metered"}, by=ada)
+    await api.call("PUT", "/billing/subscription/add-ons", by=ada, json={"add_on": "five", "quantity": 2})
+    shown = (await api.call("PUT", CAP, by=ada, json={"amount": "30.00"})).data
+    assert shown["units"] == 2_000
+    hard = {"units": 2_000, "kind": "hard"}
+    assert (await consumer(worker, ada, clock))["farebox-limit"]["quota"] == hard
+    assert (await api.get("/billing/current", by=ada)).data["quota"] == hard
+    await api.call(
+        "PUT", "/billing/alerts", by=ada, json={"thresholds": [{"kind": "amount", "value": 13_00}]}
+    )
+    assert await alerts.run(worker, clock) == 0
+    key = (await api.post("/keys", {"name": "n", "environment": "test"}, by=ada)).data["id"]
+    await planting.usage(worker, organization, clock.now(), key=key, requests=100)
+    assert await alerts.run(worker, clock) == 1
+    [event] = await told(worker)
+    assert (event["used"], event["of"], event["currency"]) == (13_00, 13_00, "USD")
+    assert (await api.get("/billing/current", by=ada)).data["total"]["minor"] == 13_00

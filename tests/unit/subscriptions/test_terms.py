@@ -48,16 +48,16 @@ def test_add_ons_widen_and_an_override_replaces() -> None:
 
 def test_a_cap_makes_the_quota_hard_where_it_would_be_passed() -> None:
     """10 dollars and a cent a request beyond 10,000: 60 dollars are reached at 15,000."""
-    own = Own(plan_quota=SOFT, charges=STARTER, cap=Money("USD", 6000))
+    own = Own(plan_quota=SOFT, plan_charges=STARTER, cap=Money("USD", 6000))
     assert quota_of(own) == {"units": 15_000, "kind": "hard"}
-    base = Own(plan_quota=SOFT, charges=STARTER, cap=Money("USD", 1000))
+    base = Own(plan_quota=SOFT, plan_charges=STARTER, cap=Money("USD", 1000))
     assert quota_of(base) == {"units": 10_000, "kind": "hard"}
 
 
 def test_a_cap_never_widens_a_hard_quota() -> None:
     """The lower of the two holds."""
     hard = {"units": 500, "kind": "hard"}
-    assert quota_of(Own(plan_quota=hard, charges=STARTER, cap=Money("USD", 6000))) == hard
+    assert quota_of(Own(plan_quota=hard, plan_charges=STARTER, cap=Money("USD", 6000))) == hard
 
 
 def test_a_plan_that_costs_the_same_whatever_is_used_has_no_units_to_stop_at() -> None:
@@ -65,7 +65,7 @@ def test_a_plan_that_costs_the_same_whatever_is_used_has_no_units_to_stop_at() -
     flat = STARTER[:1]
     assert units_within(flat, Money("USD", 1000)) is None
     assert units_within(flat, Money("USD", 999)) == -1
-    assert quota_of(Own(charges=flat, cap=Money("USD", 1000))) is None
+    assert quota_of(Own(plan_charges=flat, cap=Money("USD", 1000))) is None
 
 
 @given(
