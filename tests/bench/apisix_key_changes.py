@@ -232,6 +232,9 @@ async def _size(
             row |= found.summary()
             if found.revoked:
                 row |= await _traffic(side, changer, given.seconds, 1)
+    began = time.perf_counter()
+    await gateways.admin(side.gateway, calls, "GET", "/consumers?page=1&page_size=500")
+    row["page_s"] = round(time.perf_counter() - began, 2)
     row["worker_mib"] = round(gateways.resident_mib(side.gateway.worker()))
     row["load"] = gateways.machine()["load"]
     print(json.dumps(row), file=sys.stderr, flush=True)

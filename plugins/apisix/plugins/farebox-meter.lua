@@ -87,6 +87,8 @@ end
 
 function _M.rewrite(conf, ctx)
     local record = request.of(ctx)
+    -- As it was asked: a plugin may give the upstream another method.
+    record.method = ngx.req.get_method()
     record.units = conf.units or 1
     record.rule = conf.rule
     if not record.tier and not ctx.consumer_name and not auth_follows(ctx) then
@@ -159,7 +161,7 @@ function _M.log(_, ctx)
         rid = request.id(record),
         env = record.environment, org = record.organization, key = record.key,
         sub = record.subscription, group = record.group, route = ctx.route_id,
-        method = ngx.req.get_method(), target = ctx.var.real_request_uri or var.request_uri,
+        method = record.method or ngx.req.get_method(), target = ctx.var.real_request_uri or var.request_uri,
         status = facts.status, outcome = facts.outcome, units = record.units,
         ["in"] = tonumber(var.request_length), out = tonumber(var.bytes_sent),
         us = floor((ngx.now() - started) * 1000000 + 0.5), up_us = facts.up_us,
