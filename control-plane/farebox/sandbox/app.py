@@ -1,7 +1,8 @@
 """Puts the sandbox together: one address for Stripe, Paystack, their pages and the controls."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ class Options:
     """How to run it. The two URLs are where webhooks go; "" sends none. `seed` makes ids repeatable.
 
     `first_pause` is the wait after a webhook that was not taken; each further one is twice as long.
+    `machine_clock` tells the seconds since 1970.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Options:
     paystack_webhook_url: str = ""
     seed: str | None = None
     first_pause: float = 1.0
+    machine_clock: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ async def running(options: Options) -> AsyncIterator[Sandbox]:
     listener.close()
     await listener.wait_closed()
     url = options.base_url or f"http://{options.host}:{port}"
-    world = World(store, made, url, API_VERSION)
+    world = World(store, made, url, API_VERSION, options.machine_clock)
     _configure_endpoint(world, options.stripe_webhook_url)
     store.set_note("paystack_webhook_url", options.paystack_webhook_url)
     async with aiohttp.ClientSession() as session:

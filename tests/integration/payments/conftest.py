@@ -22,9 +22,12 @@ __all__ = ["worker"]
 
 
 @pytest_asyncio.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
-    """A sandbox of the test's own; webhooks are sent when the test says so."""
-    async with running(Options(folder=tmp_path / "sandbox", seed="payments")) as server:
+async def sandbox(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Sandbox]:
+    """A sandbox of the test's own, on its clock; webhooks are sent when the test says so."""
+    options = Options(
+        folder=tmp_path / "sandbox", seed="payments", machine_clock=lambda: clock.now().timestamp()
+    )
+    async with running(options) as server:
         yield server
 
 
@@ -44,6 +47,7 @@ def settings(database: DatabaseUrls, redis_url: str, sandbox: Sandbox) -> Settin
             "database_owner_url": database.owner,
             "redis_url": redis_url,
             "token_secret": SECRET,
+            "link_secret": SECRET,
             "api_rate_limit": 100_000,
             "auth_rate_limit": 100_000,
             "stripe_secret_key": sandbox.keys.stripe_secret_key,

@@ -48,7 +48,8 @@ def create(call: Call) -> Obj:
     call.remember_metadata(body)
     if include:
         take_in(call, body, [item for item in pending if item["currency"] == code])
-    call.emit("invoice.created", call.keep(totalled(body)))
+    body = totalled(body)
+    call.emit("invoice.created", call.keep(body))
     return body
 
 
@@ -75,7 +76,13 @@ def collect(call: Call, body: Obj, method: str | None = None, *, off_session: bo
     again.
     """
     owner = call.find("customer", body["customer"])
-    chosen = method or body["default_payment_method"] or owner["invoice_settings"]["default_payment_method"]
+    behind = call.find("subscription", body["_subscription"]) if body["_subscription"] is not None else {}
+    chosen = (
+        method
+        or body["default_payment_method"]
+        or behind.get("default_payment_method")
+        or owner["invoice_settings"]["default_payment_method"]
+    )
     intent = intent_of(call, body)
     fresh = Call(call.world, {})
     body |= {"attempted": True, "attempt_count": body["attempt_count"] + 1}
