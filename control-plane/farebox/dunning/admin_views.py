@@ -13,7 +13,7 @@ from farebox.dunning.fields import (
     CaseView,
     CaseWithSteps,
     ExemptInput,
-    PauseInput,
+    PauseCaseInput,
     PolicyInput,
     PolicyView,
     PreviewView,
@@ -93,10 +93,10 @@ async def show(call: Call[Nothing, Nothing]) -> Answer[CaseWithSteps]:
 
 @endpoint(
     "POST", "/admin/dunning/cases/{case_id}/pause", "Pause a dunning case",
-    tag=_TAG, access=Access.OPERATOR, body=PauseInput, data=CaseWithSteps, identifiers=_CASE,
+    tag=_TAG, access=Access.OPERATOR, body=PauseCaseInput, data=CaseWithSteps, identifiers=_CASE,
     refusals=_REFUSALS,
 )  # fmt: skip
-async def pause(call: Call[PauseInput, Nothing]) -> Answer[CaseWithSteps]:
+async def pause(call: Call[PauseCaseInput, Nothing]) -> Answer[CaseWithSteps]:
     """Nothing more is done about the invoice; an organization that was cut off for it is served again."""
     case_id = await _enter(call)
     await service.pause(
@@ -190,7 +190,7 @@ async def exempt(call: Call[ExemptInput, Nothing]) -> Answer[TermsView]:
     return Answer(await _terms(call, found), "Exempt.")
 
 
-async def _enter(call: Call[PauseInput, Nothing] | Call[Nothing, Nothing]) -> UUID:
+async def _enter(call: Call[PauseCaseInput, Nothing] | Call[Nothing, Nothing]) -> UUID:
     """Enter the case's organization, so that its rows can be written; return the case's id."""
     case_id = call.uuid("case_id")
     found = await call.session.scalar(
@@ -204,7 +204,9 @@ async def _enter(call: Call[PauseInput, Nothing] | Call[Nothing, Nothing]) -> UU
     return case_id
 
 
-async def _shown(call: Call[PauseInput, Nothing] | Call[Nothing, Nothing], case_id: UUID) -> CaseWithSteps:
+async def _shown(
+    call: Call[PauseCaseInput, Nothing] | Call[Nothing, Nothing], case_id: UUID
+) -> CaseWithSteps:
     found = await read_case(call.session, case_id)
     if found is None:
         raise Refusal(problems.NOT_FOUND)

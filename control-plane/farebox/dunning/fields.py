@@ -107,7 +107,7 @@ class TermsView(PolicyView):
     exempt_until: Instant | None
 
 
-class PauseInput(Input):
+class PauseCaseInput(Input):
     """Why nothing is done for a while."""
 
     reason: Because
