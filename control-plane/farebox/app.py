@@ -33,6 +33,7 @@ from farebox.keys import views as keys
 from farebox.metrics import Metrics
 from farebox.middlewares import edge
 from farebox.organizations import views as organizations
+from farebox.papers import operator_views as papers_admin
 from farebox.papers import pages as paper_pages
 from farebox.papers import views as papers
 from farebox.payments import card_views as payment_cards
@@ -80,6 +81,7 @@ ENDPOINTS: Final[Endpoints] = (
     *billing_details.ENDPOINTS,
     *papers.ENDPOINTS,
     *credit_notes.ENDPOINTS,
+    *papers_admin.ENDPOINTS,
     *alerts.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *add_ons.ENDPOINTS,

@@ -12,7 +12,7 @@ from babel.dates import format_date, format_datetime
 from babel.lists import format_list
 from babel.numbers import format_currency, format_decimal
 
-from farebox.money import Money
+from farebox.money import MINOR_DIGITS, Money
 from farebox.notifications.letters import language_for
 from farebox.papers.wording import WORDS, Words
 
@@ -34,12 +34,11 @@ class Speech:
         return str(format_currency(Money(self.currency, minor).decimal, self.currency, locale=self.locale))
 
     def price(self, exact: str) -> str:
-        """Write a unit price with its currency and every digit that it has."""
+        """Write an exact amount without its currency: every digit that it has, the currency's at least."""
         value = Decimal(exact)
-        digits = max(0, -int(value.as_tuple().exponent))
-        least = max(digits, len(str(Money(self.currency, 0).decimal)) - 2 if "." in exact else 0)
-        pattern = f"#,##0{'.' + '0' * least if least else ''}"
-        return f"{format_decimal(value, pattern, locale=self.locale)}"
+        digits = max(MINOR_DIGITS[self.currency], -int(value.as_tuple().exponent))
+        pattern = f"#,##0.{'0' * digits}" if digits else "#,##0"
+        return str(format_decimal(value, pattern, locale=self.locale))
 
     def number(self, value: str | int | Decimal) -> str:
         """Write a number with every digit that it has."""
