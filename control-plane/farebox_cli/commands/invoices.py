@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from farebox_cli.commands.papers import INVOICE_COMMANDS
 from farebox_cli.errors import CommandError, Exit
 from farebox_cli.invoice_tables import invoice_tables, summary
 from farebox_cli.output import Table, emit, json_option, print_json, say
@@ -182,6 +183,10 @@ def finalize(settings: "Settings", *, name: str) -> None:
         say(f"Finalized as {in_one_transaction(settings, work)}.")
     except TransitionError as error:
         raise CommandError(str(error)) from None
+
+
+for _command in INVOICE_COMMANDS:
+    invoice.add_command(_command)
 
 
 @click.command("verify")
