@@ -4,7 +4,9 @@ It talks to the provider alone, with what a browser has: the publishable key and
 address of a page. No card passes through Farebox, and none is printed.
 """
 
+import re
 from typing import Any, Final
+from urllib.parse import urljoin
 
 import aiohttp
 
@@ -57,6 +59,19 @@ class Browser:
         )
         chosen = {"payment_method": made["id"], "client_secret": setup["client_secret"]}
         await self._form(f"/v1/setup_intents/{setup['setup_id']}/confirm", chosen, key)
+
+    async def press_pay(self, link: str) -> str:
+        """Open an invoice's own page by its link and press its button; return where that leads."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
+            async with session.get(link) as shown:
+                text = await shown.text()
+            form = re.search(r'<form[^>]*action="([^"]+)"', text)
+            if shown.status != 200 or form is None:
+                raise StoryFailedError(f"the page of the invoice answered {shown.status}, without a button")
+            async with session.post(urljoin(link, form[1]), allow_redirects=False) as answer:
+                if answer.status != 303:
+                    raise StoryFailedError(f"the button of the invoice's page answered {answer.status}")
+                return answer.headers["Location"]
 
     async def pay_on_page(self, page: str, card: Card) -> str:
         """Type a card on the provider's page and return where the page sends the payer then."""

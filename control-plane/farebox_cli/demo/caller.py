@@ -90,6 +90,13 @@ class Caller:
             )
         return reply
 
+    async def download(self, url: str, *, token: str | None = None) -> tuple[int, bytes]:
+        """Fetch a file; return the status and its bytes."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._narrator.request("GET", url, headers={})
+        async with self._session.get(url, headers=headers) as response:
+            return response.status, await response.read()
+
 
 @dataclass(slots=True)
 class Crowd:

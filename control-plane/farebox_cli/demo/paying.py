@@ -79,6 +79,25 @@ async def paid_by_itself(scene: Scene, issued: Issued) -> None:
     await _webhook(scene)
 
 
+async def _paper(scene: Scene, issued: Issued, link: str) -> None:
+    """Fetch the PDF twice: as a member through the API, and without a log-in by the link in the mail."""
+    say = scene.narrator
+    api = f"{scene.stack.addresses.web}/api/v1/billing/invoices/{issued.id}/pdf"
+    status, paper = await scene.caller.download(api, token=scene.account.token)
+    path = scene.folder / f"{issued.number}.pdf"
+    path.write_bytes(paper)
+    say.check(
+        status == 200 and paper.startswith(b"%PDF-"), f"the paper: {path}, {len(paper):,} bytes",
+        found=(status, paper[:200]),
+    )  # fmt: skip
+    by_link = await scene.caller.download(f"{link}/pdf")
+    say.check(
+        by_link == (200, paper),
+        "the link in the mail, without a log-in, gives the same bytes",
+        found=by_link[0],
+    )
+
+
 async def until_state(scene: Scene, invoice_id: str, state: str) -> float:
     """Wait until the invoice is in that state; return the seconds it took."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -98,6 +99,16 @@ class Scene:
         self.narrator.say(f"mail arrived over SMTP: “{mail['Subject']}” to {mail['To']}")
         body = mail.get_body(("plain",))
         return body.get_content() if body else ""
+
+    def link(self, letter: str) -> str:
+        """Return the link to an invoice's own page that stands in a mail.
+
+        Raises `StoryFailedError` if there is none.
+        """
+        found = re.search(rf"{re.escape(self.stack.addresses.web)}/invoices/\S+", letter)
+        if found is None:
+            raise StoryFailedError(f"the mail holds no link to an invoice's page: {letter}")
+        return found[0]
 
     async def until(self, holds: Callable[[], Awaitable[bool]], *, seconds: float, what: str) -> float:
         """Look until it holds; return the seconds it took. Raises `StoryFailedError` after `seconds`."""

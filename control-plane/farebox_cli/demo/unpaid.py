@@ -9,6 +9,7 @@ from farebox_cli.demo.paying import save_card, until_state
 from farebox_cli.demo.scene import Scene
 
 _DUE: Final = timedelta(days=14)
+_LAST: Final = timedelta(days=14, hours=1)
 _MINUTES: Final = timedelta(minutes=5)
 
 
@@ -18,8 +19,8 @@ async def declined_and_back(scene: Scene) -> None:
     bad = await _a_bad_card(scene)
     issued, at = await _a_failed_month(scene)
     await _the_schedule(scene, issued, at)
-    await _suspended(scene, at)
-    await _paid_and_served(scene, issued)
+    link = await _suspended(scene, at)
+    await _paid_and_served(scene, issued, link)
     removed = await scene.api("DELETE", f"/payment-methods/{bad}", quiet=True)
     scene.narrator.check(removed.status == 200, "the owner removes the bad card", found=removed.body)
 
@@ -54,9 +55,16 @@ async def _a_failed_month(scene: Scene) -> tuple[Issued, datetime]:
 
 async def _the_schedule(scene: Scene, issued: Issued, at: datetime) -> None:
     say = scene.narrator
-    say.say(
-        "The schedule of the house: due after 14 days; the card is tried again 0, 3, 5 and 7 days later; "
-        "letters go out after 1, 7 and 12 days; after 14 service ends, unless it is paid."
+    last = (at + _DUE + _LAST).strftime("%Y-%m-%dT%H:%M:%SZ")
+    foretold = await scene.command(
+        "dunning", "preview", "--on", last, "--organization", scene.account.organization
+    )
+    for line in foretold.splitlines():
+        say.say(line)
+    say.check(
+        issued.number in foretold and "suspend" in foretold,
+        "the schedule of the house says what will happen if nothing is paid",
+        found=foretold,
     )
     await advance(scene, at + _DUE + _MINUTES)
     await until_state(scene, issued.id, "overdue")
@@ -72,7 +80,8 @@ async def _the_schedule(scene: Scene, issued: Issued, at: datetime) -> None:
     say.check(reply.status == 200, "until then the gateway serves: 200", found=(reply.status, reply.code))
 
 
-async def _suspended(scene: Scene, at: datetime) -> None:
+async def _suspended(scene: Scene, at: datetime) -> str:
+    """Return the link to pay by that stands in the letter."""
     say = scene.narrator
     await advance(scene, at + _DUE + timedelta(days=14) + _MINUTES)
 
@@ -88,14 +97,15 @@ async def _suspended(scene: Scene, at: datetime) -> None:
     )
     letter = await scene.mail("is suspended")
     say.check("within seconds of the payment" in letter, "a letter says so, and what to do", found=letter)
+    return scene.link(letter)
 
 
-async def _paid_and_served(scene: Scene, issued: Issued) -> None:
+async def _paid_and_served(scene: Scene, issued: Issued, link: str) -> None:
     say = scene.narrator
-    opened = await scene.api("POST", f"/billing/invoices/{issued.id}/checkout")
-    say.require(opened.status == 201, "the provider's page for this invoice", found=opened.body)
     browser = Browser(scene.stack.addresses.payments, say)
-    back = await browser.pay_on_page(opened.data["action_url"], test_card(ANOTHER))
+    say.say("The letter's link shows the invoice without a log-in; its button leads to the provider's page.")
+    page = await browser.press_pay(link)
+    back = await browser.pay_on_page(page, test_card(ANOTHER))
     say.say(f"The page thanks and sends the payer to {back.partition('?')[0]}")
 
     async def served() -> bool:
