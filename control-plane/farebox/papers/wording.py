@@ -150,7 +150,7 @@ ENGLISH: Final = Words(
 )  # fmt: skip
 GERMAN: Final = Words(
     invoice="Rechnung",
-    credit_note="Gutschrift (Rechnungskorrektur)",
+    credit_note="Rechnungskorrektur",
     draft="Entwurf",
     seller="Von",
     buyer="An",
@@ -217,7 +217,7 @@ GERMAN: Final = Words(
     expired="Dieser Link ist zu alt",
     expired_hint="Links zu Rechnungen gelten 90 Tage. Nach der Anmeldung finden Sie jede Rechnung.",
     cannot_pay="Die Zahlung ist gerade nicht möglich. Es wurde nichts abgebucht; bitte gleich noch einmal.",
-    credit_notes="Gutschriften",
+    credit_notes="Rechnungskorrekturen",
 )  # fmt: skip
 FRENCH: Final = Words(
     invoice="Facture",

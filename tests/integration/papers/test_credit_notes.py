@@ -21,6 +21,7 @@ from farebox.credit_notes.service import NoteView, Wanted
 from farebox.credits import service as credits_
 from farebox.db import Database
 from farebox.invoices import acts, settlement
+from farebox.invoices import service as invoices
 from farebox.migrations import DatabaseUrls
 from farebox.money import Money
 from farebox.problems import Refusal
@@ -218,3 +219,21 @@ async def test_an_invoice_is_given_up_and_asked_for_again(world: World) -> None:
     assert [(each["verb"], each["actor"]) for each in events] == [
         ("write_off", "operator a"), ("reopen", "operator b"),
     ] * 2  # fmt: skip
+
+
+async def test_the_proof_stays_what_it_was(world: World) -> None:
+    """A credit note is a document of its own: the invoice's export is the same after it, but for its state."""
+    _, invoice = await billed(world)
+
+    async def exported() -> dict[str, Any]:
+        async with world.database.transaction() as session:
+            return await invoices.export(session, invoice)
+
+    before = await exported()
+    await credit(world, invoice, {2: 20_00})
+    assert await exported() == before
+    await credit(world, invoice)
+    after = await exported()
+    assert after["invoice"].pop("state") == "paid"
+    assert before["invoice"].pop("state") == "finalized"
+    assert after == before
