@@ -21,7 +21,9 @@ from farebox.alerts import views as alerts
 from farebox.billing import views as billing
 from farebox.billing_details import views as billing_details
 from farebox.clock import Clock, SystemClock
+from farebox.coupons import views as coupons
 from farebox.credit_notes import views as credit_notes
+from farebox.credits import views as credits_
 from farebox.db import Database
 from farebox.dunning import admin_views as dunning_admin
 from farebox.dunning import views as dunning
@@ -61,6 +63,7 @@ from farebox.runtime import (
 )
 from farebox.settings import Settings
 from farebox.subscriptions import admin_views as subscriptions_admin
+from farebox.subscriptions import entitlements
 from farebox.subscriptions import views as subscriptions
 from farebox.usage import views as usage
 from farebox.users import pages
@@ -85,6 +88,9 @@ ENDPOINTS: Final[Endpoints] = (
     *alerts.ENDPOINTS,
     *subscriptions.ENDPOINTS,
     *add_ons.ENDPOINTS,
+    *entitlements.ENDPOINTS,
+    *coupons.ENDPOINTS,
+    *credits_.ENDPOINTS,
     *subscriptions_admin.ENDPOINTS,
     *usage.ENDPOINTS,
     *payment_views.ENDPOINTS,

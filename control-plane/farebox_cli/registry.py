@@ -61,6 +61,8 @@ COMMANDS: Final[dict[str, Entry]] = {
         f"{_COMMANDS}.simulate:simulate", USAGE, "What any plan would have earned and refused."
     ),
     "issuer": Entry(f"{_COMMANDS}.papers:issuer", USAGE, "Who issues invoices: the seller they name."),
+    "coupon": Entry(f"{_COMMANDS}.coupons:coupon", USAGE, "Coupons: offer, withdraw, redeem."),
+    "credit": Entry(f"{_COMMANDS}.credits:credit", USAGE, "An organization's prepaid and given credit."),
     "tax": Entry(f"{_COMMANDS}.tax:tax", USAGE, "Tax rates by country and region."),
     "verify": Entry(f"{_COMMANDS}.invoices:verify", USAGE, "Derive an invoice again from raw usage lines."),
     "key": Entry(f"{_COMMANDS}.keys:key", PEOPLE, "An organization's API keys, and keys from elsewhere."),

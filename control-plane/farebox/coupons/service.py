@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids, problems
@@ -17,6 +17,7 @@ from farebox.money import Money
 from farebox.problems import Refusal
 
 _REDEEM: Final = text("SELECT farebox_redeem_coupon(:id, :organization, :code, :at)")
+MOST_COUPONS: Final = 500
 _USE: Final = text(
     "UPDATE coupon_redemptions r SET periods_left = r.periods_left - t.times "
     "FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS int[])) AS t(id, times) "
@@ -91,6 +92,29 @@ async def offer(session: AsyncSession, coupon: Offer) -> UUID:
         },
     )
     return coupon_id
+
+
+async def offered(session: AsyncSession) -> list[tuple[Coupon, int]]:
+    """Return every coupon with how often it was redeemed, the newest first. For who sees all tenants."""
+    times = (
+        select(func.count())
+        .select_from(CouponRedemption)
+        .where(CouponRedemption.coupon_id == Coupon.id)
+        .scalar_subquery()
+    )
+    rows = await session.execute(
+        select(Coupon, times).order_by(Coupon.created_at.desc(), Coupon.id.desc()).limit(MOST_COUPONS)
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+async def withdraw(session: AsyncSession, code: str) -> None:
+    """Have nobody redeem it any more; who has it keeps it. Raises `Refusal` 404."""
+    withdrawn = await session.scalar(
+        update(Coupon).where(Coupon.code == code).values(state="archived").returning(Coupon.id)
+    )
+    if withdrawn is None:
+        raise Refusal(problems.COUPON_UNKNOWN)
 
 
 async def redeem(session: AsyncSession, organization_id: UUID, code: str, *, at: datetime) -> UUID:

@@ -11,12 +11,14 @@ from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import TextClause, insert, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from farebox import ids
+from farebox import ids, problems
 from farebox.credits.burning import Credit, Kind, burn
 from farebox.credits.model import CreditEntry, CreditGrant
 from farebox.money import Money
+from farebox.problems import Refusal
 
 # Grants of organizations that are about to be invoiced; locked, so that no two invoices burn one cent.
 _LEFT: Final = (
@@ -31,16 +33,24 @@ _BURNT: Final = text(
     WHERE e.invoice_id = :invoice GROUP BY e.grant_id HAVING sum(e.amount_minor) < 0 ORDER BY e.grant_id
     """
 )
-# An expired grant waits for the periods that it may still pay: those that end by its expiry.
+_ONE: Final = text(
+    "SELECT kind, remaining_minor FROM credit_grants WHERE id = :id AND organization_id = :organization"
+)
+MOST_GRANTS: Final = 500
+# An expired grant waits for the periods that it may still pay: those that end by its expiry. What time it is
+# for an organization, its test clock says.
 _EXPIRE: Final = text(
     """
     INSERT INTO credit_entries (id, organization_id, grant_id, kind, amount_minor, at)
     SELECT uuidv7(), g.organization_id, g.id, 'expire', -g.remaining_minor, g.expires_at
     FROM credit_grants g
-    WHERE g.remaining_minor > 0 AND g.expires_at <= :now
+    WHERE g.remaining_minor > 0
+      AND g.expires_at <= CAST(:now AS timestamptz) + interval '1 millisecond' * COALESCE(
+          (SELECT o.offset_ms FROM test_clock_offsets o
+           WHERE o.organization_id = g.organization_id AND o.began_at <= :now
+           ORDER BY o.began_at DESC LIMIT 1), 0)
       AND NOT EXISTS (SELECT FROM billing_periods p WHERE p.organization_id = g.organization_id
                       AND p.state = 'open' AND p.ends_at <= g.expires_at)
-      AND NOT EXISTS (SELECT FROM test_clock_offsets o WHERE o.organization_id = g.organization_id)
       AND NOT EXISTS (SELECT FROM invoices i WHERE i.organization_id = g.organization_id
                       AND i.state = 'parked' AND i.period_end <= g.expires_at)
     """
@@ -148,12 +158,57 @@ async def give_back(session: AsyncSession, organization_id: UUID, invoice_id: UU
     return sum(row.minor for row in rows)
 
 
+async def take_back(session: AsyncSession, grant_id: UUID, minor: int, *, now: datetime) -> int:
+    """Take up to `minor` off a grant whose payment went back; returns how much there was still to take.
+
+    Not locked: should an invoice burn it in between, the database refuses the sum and the caller tries again.
+    """
+    found = await session.scalar(select(CreditGrant).where(CreditGrant.id == grant_id))
+    part = min(minor, found.remaining_minor) if found is not None else 0
+    if found is not None and part:
+        await _enter(session, [_entry(found.organization_id, grant_id, "expire", -part, None, now)])
+    return part
+
+
 async def expire(session: AsyncSession, *, now: datetime) -> int:
     """Write off what is left of expired grants, dated at their expiry; returns how many. Worker's role.
 
-    Credit of an organization with a test clock does not expire: there is no one time to expire it at.
+    `now` is the wall's; an organization with a test clock lives in its own time.
     """
     return int((await session.execute(_EXPIRE, {"now": now})).rowcount)  # type: ignore[attr-defined]
+
+
+async def write_off(session: AsyncSession, organization_id: UUID, grant_id: UUID, *, now: datetime) -> int:
+    """Take what is left of a grant away at once; returns the minor units. Doing it twice is doing it once.
+
+    A balance is the customer's own money and stays. Raises `Refusal` 404, and 409 for a balance.
+    """
+    row = (await session.execute(_ONE, {"id": grant_id, "organization": organization_id})).one_or_none()
+    if row is None:
+        raise Refusal(problems.NOT_FOUND)
+    if row.kind == "balance":
+        raise Refusal(problems.STILL_IN_USE, "A balance is the customer's own money; refund it instead.")
+    if row.remaining_minor:
+        entry = _entry(organization_id, grant_id, "expire", -row.remaining_minor, None, now)
+        try:
+            async with session.begin_nested():
+                await _enter(session, [entry])
+        except IntegrityError as error:
+            # The database lets no grant fall below zero: an invoice burnt of it since it was read.
+            raise Refusal(problems.STILL_IN_USE, "An invoice is just using it; ask again.") from error
+    return int(row.remaining_minor)
+
+
+async def grants(session: AsyncSession, organization_id: UUID) -> list[CreditGrant]:
+    """Return the organization's grants, the newest first."""
+    rows = await session.scalars(
+        select(CreditGrant)
+        .where(CreditGrant.organization_id == organization_id)
+        .order_by(CreditGrant.granted_at.desc(), CreditGrant.id.desc())
+        .limit(MOST_GRANTS)
+        .execution_options(populate_existing=True)
+    )
+    return list(rows)
 
 
 async def left(session: AsyncSession, organization_id: UUID) -> Mapping[str, int]:

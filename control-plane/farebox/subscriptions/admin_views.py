@@ -8,7 +8,7 @@ from farebox import problems
 from farebox.endpoints import Access, Call, Endpoints, endpoint
 from farebox.fields import Input, Nothing, View
 from farebox.plans import service as plans
-from farebox.plans.service import LimitInput, QuotaInput
+from farebox.plans.service import Entitlements, LimitInput, QuotaInput
 from farebox.plans.views import LimitView, QuotaView
 from farebox.subscriptions import acts, ledger, overrides, wishes
 from farebox.subscriptions.acts import Action
@@ -36,6 +36,7 @@ class OverrideInput(Input):
 
     limits: Annotated[list[LimitInput] | None, Field(max_length=8)] = None
     quota: QuotaInput | None = None
+    entitlements: Entitlements = Field(default_factory=dict)
     reason: Reason
 
 
@@ -44,6 +45,7 @@ class OverrideView(View):
 
     limits: list[LimitView] | None
     quota: QuotaView | None
+    entitlements: dict[str, bool | int | float | str]
     reason: str | None
 
 
@@ -123,6 +125,7 @@ async def override(call: Call[OverrideInput, Nothing]) -> Answer[OverrideView]:
         found,
         limits=None if body.limits is None else [each.model_dump() for each in body.limits],
         quota=None if body.quota is None else body.quota.model_dump(),
+        entitlements=body.entitlements,
         reason=body.reason,
         actor=ledger.operator(call.user_id),
         now=call.now,
@@ -132,6 +135,7 @@ async def override(call: Call[OverrideInput, Nothing]) -> Answer[OverrideView]:
         if body.limits is None
         else [LimitView.model_validate(each.model_dump()) for each in body.limits],
         quota=None if body.quota is None else QuotaView.model_validate(body.quota.model_dump()),
+        entitlements=body.entitlements,
         reason=body.reason,
     )
     return Answer(view, "Limits set.")

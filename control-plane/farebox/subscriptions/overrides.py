@@ -18,15 +18,23 @@ async def put(
     *,
     limits: list[Any] | None,
     quota: dict[str, Any] | None,
+    entitlements: dict[str, Any] | None = None,
     reason: str,
     actor: str,
     now: datetime,
 ) -> None:
-    """Set what holds in place of the plan's; with neither limits nor quota take the override away."""
-    if limits is None and quota is None:
+    """Set what holds in place of the plan's; with nothing take the override away."""
+    if limits is None and quota is None and not entitlements:
         await session.execute(delete(LimitOverride).where(LimitOverride.organization_id == organization_id))
     else:
-        values = {"limits": limits, "quota": quota, "reason": reason, "actor": actor, "set_at": now}
+        values = {
+            "limits": limits,
+            "quota": quota,
+            "entitlements": entitlements or {},
+            "reason": reason,
+            "actor": actor,
+            "set_at": now,
+        }
         await session.execute(
             insert(LimitOverride)
             .values(organization_id=organization_id, **values)

@@ -150,8 +150,9 @@ async def test_a_threshold_tells_once_in_a_period(api: Api, worker: Database, cl
 
 
 async def test_add_ons_count_in_caps_and_thresholds(api: Api, worker: Database, clock: ManualClock) -> None:
-    """Two pieces of 5 dollars leave 20 dollars of a cap of 30, at a cent 2,000 units; a plan that prices other meters too is
-    capped by its units, and what its meters came to passes thresholds.
+    """Two pieces of 5 dollars leave 20 dollars of a cap of 30, at a cent 2,000 units.
+
+    A plan that prices other meters too is capped by its units; what its meters came to passes thresholds.
     """
     root, ada = await operator(api, worker), await api.sign_up()
     organization = await planting.organization_uuid(worker, ada)
