@@ -15,6 +15,7 @@ this module's business.
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -199,10 +200,11 @@ async def until_status(
     began = loop.time()
     async with asyncio.timeout(seconds), aiohttp.ClientSession() as session:
         while True:
-            async with session.get(f"{gateway.data}{path}", headers=headers) as response:
-                await response.read()
-                if response.status == status:
-                    return loop.time() - began
+            with contextlib.suppress(aiohttp.ClientError):
+                async with session.get(f"{gateway.data}{path}", headers=headers) as response:
+                    await response.read()
+                    if response.status == status:
+                        return loop.time() - began
             await asyncio.sleep(0.2)
 
 

@@ -6,7 +6,7 @@ What must stand: an APISIX with our plugins and `gateway/apisix/config.yaml`, an
 `{"farebox-meter": {}}`, named as `apisix_gateways` says by FAREBOX_TEST_GATEWAY_ADMIN_URL, `_DATA_URL`,
 `_ADMIN_KEY`, `_PID_FILE`, `_USAGE_LOG`; and `_START`, a command that starts it again after all of it was
 ended. Signals are sent to its processes, so this program runs as their user. For `full` the usage log
-lies in a small file system of its own (`mount -t tmpfs -o size=24m`), which is filled up with another
+lies in a small file system of its own (`mount -t tmpfs -o size=150m`), which is filled up with another
 file; where there is more room that test is left out.
 
 Each test loads a keyed route over 16 connections, every request with a path of its own, and does its harm
@@ -39,6 +39,7 @@ from farebox_contract import keys, usage_line
 ROUTE: Final = "bench-lines"
 CONNECTIONS: Final = 16
 MOST_ROOM: Final = 256 * 2**20
+LEAST_ROOM: Final = 24 * 2**20
 
 
 @dataclass(slots=True)
@@ -173,6 +174,9 @@ def _lines(files: list[Path], begins: int, prefix: str) -> tuple[Counter[str], d
 
 async def _test(gateway: Named, what: str, key: str, name: str, seconds: float) -> dict[str, Any]:
     harm, seen = Harm(gateway), Seen()
+    space = os.statvfs(harm.log.parent)
+    if space.f_bavail * space.f_frsize < LEAST_ROOM:
+        sys.exit(f"{harm.log.parent} is nearly full: move the log away first")
     begins = harm.log.stat().st_size
     until = asyncio.get_running_loop().time() + seconds
     clients = [
