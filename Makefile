@@ -16,7 +16,7 @@ install: .venv/.installed ## Make .venv from uv.lock: Python 3.11 or later, noth
 	@.ci/install
 	@touch $@
 
-demo: install ## Tell the whole story on real parts, from sign-up to a proven invoice
+demo: install ## Tell the whole story on real parts, from sign-up to a paid and proven invoice
 	@$(BIN)/farebox demo $(ARGS)
 
 up: install ## Start everything on this machine and keep it running until Ctrl-C

@@ -18,7 +18,8 @@ import click
 )
 @click.option("--stay/--no-stay", default=None, help="Stay up at the end (default: on a terminal).")
 def demo(home: Path, *, stay: bool | None) -> None:
-    """Tell the story: sign-up, key, calls, limits, usage, a month, its invoice, the proof, and kill -9.
+    """Tell the story: sign-up, keys, calls, limits, usage, a month, its invoice, the payment, the proof, a
+    declined card, and kill -9.
 
     Exits 0 if everything that was claimed held, 1 if not.
     """

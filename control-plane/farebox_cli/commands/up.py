@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command
 @click.option("--check", is_flag=True, help="Start nothing: exit 0 if it runs here and is ready, else 1.")
-@click.option("--free-ports", is_flag=True, help="Take any free ports, not 8080, 9080, 9180, 8090 and 1025.")
+@click.option("--free-ports", is_flag=True, help="Take any free ports, not 8080, 9080 and so on.")
 @click.option("--no-demo", is_flag=True, help="Do not register the sample API as the route `messages`.")
 @click.option("--quiet", is_flag=True, help="Do not repeat what the programs print; .farebox/logs has it.")
 @json_option
@@ -30,7 +30,8 @@ def up(
     """Start everything on this machine and keep it running until Ctrl-C.
 
     PostgreSQL and Redis (unless FAREBOX_DATABASE_URL or FAREBOX_REDIS_URL name others), a mail sink, a sample
-    API, the control plane, the worker, the collector and the embedded gateway. What dies is started again.
+    API, a payments sandbox, the control plane, the worker, the collector and the embedded gateway. What dies is
+    started again.
     All data is in .farebox, or FAREBOX_HOME; removing that folder removes everything.
     """
     from farebox_cli.stack import ConfigurationError, MemberFailedError, StackOptions
@@ -117,6 +118,7 @@ def _addresses(where: "Addresses", *, note: str | None) -> Table:
             ("gateway", where.gateway),
             ("gateway's Admin API", where.gateway_admin),
             ("sample API behind it", where.upstream),
+            ("payments sandbox", where.payments),
             ("mails", where.mail_folder),
             ("usage log", where.usage_log),
             ("logs", where.logs),
