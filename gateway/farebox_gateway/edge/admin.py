@@ -13,7 +13,8 @@ import msgspec
 from aiohttp import web
 
 from farebox_gateway.edge import kinds
-from farebox_gateway.edge.resources import NotFoundError, RefusedError, Resources
+from farebox_gateway.edge.resource_checks import NotFoundError, RefusedError
+from farebox_gateway.edge.resources import Resources
 from farebox_gateway.edge.store import Entry, Path, StoreUnavailableError
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class AdminApi:
                 unknown = {"error_msg": f"not found schema: {noun}"}
                 answer = _json(200, found[0]) if found else _json(400, unknown)
             case ("POST", "schema", "validate", plural) if plural in kinds.BY_PLURAL:
-                resources.check_schema(kinds.BY_PLURAL[plural], await _body(request))
+                resources.checks.check_schema(kinds.BY_PLURAL[plural], await _body(request))
                 answer = web.Response(headers=_VERSION)
         if answer is None:
             raise NotFoundError("not found")

@@ -8,37 +8,51 @@ may have a line and no answer, as with nginx.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import TypedDict
 
 import msgspec
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
-from multidict import CIMultiDict, istr
+from multidict import CIMultiDict
 
 from farebox_contract import problems
-from farebox_contract.usage_line import VERSION, UsageLine
 from farebox_gateway.edge import answer, request_text
-from farebox_gateway.edge.config import Chain, EdgeConfig, Route
-from farebox_gateway.edge.exchange import Refusal, new_request_id, now_ms
+from farebox_gateway.edge.caller_headers import name_consumer
+from farebox_gateway.edge.chains import Chain
+from farebox_gateway.edge.config import EdgeConfig
+from farebox_gateway.edge.connections import received
+from farebox_gateway.edge.exchange import Refusal, new_request_id
+from farebox_gateway.edge.lines import line_of
 from farebox_gateway.edge.passage import Passage
 from farebox_gateway.edge.plugins.base import Headers
 from farebox_gateway.edge.plugins.redirect import to_https
-from farebox_gateway.edge.proxy import Proxy, filtered, write
+from farebox_gateway.edge.proxy import Proxy
+from farebox_gateway.edge.relay import filtered, write
 from farebox_gateway.edge.remote import Remote
+from farebox_gateway.edge.route_table import ServedRoute
 from farebox_gateway.edge.router import normalize
 from farebox_gateway.edge.settings import EdgeSettings
 from farebox_gateway.edge.usage_log import UsageLog
+from farebox_gateway.edge.wall_clock import now_ms
 
 log = logging.getLogger(__name__)
 
-_USERNAME: Final = istr("X-Consumer-Username")
-_CREDENTIAL: Final = istr("X-Credential-Identifier")
-_GROUP: Final = istr("X-Consumer-Group-Id")
-_CUSTOM_ID: Final = istr("X-Consumer-Custom-ID")
 _encode = msgspec.json.Encoder().encode
+
+
+class _Stream(TypedDict):
+    node: str
+    boot: str
+    worker: int
+
+
+@dataclass(slots=True, eq=False)
+class Journey(Passage):
+    """A request with the plugins that run for it."""
+
+    chain: Chain | None = None
 
 
 class DataPlane:
@@ -53,7 +67,7 @@ class DataPlane:
         self._proxy = proxy
         self._remote = Remote(settings.trusted_proxies)
         self._plain_http = settings.plain_http
-        self._boot = boot
+        self._stream: _Stream = {"node": settings.node, "boot": boot, "worker": settings.worker}
         self._clock = answer.Clock()
         self._sent = {True: answer.Sent(keep_alive=True), False: answer.Sent(keep_alive=False)}
         self.draining = False
@@ -85,19 +99,17 @@ class DataPlane:
 
     # -- the steps
 
-    def _open(self, request: BaseRequest) -> Passage:
+    def _open(self, request: BaseRequest) -> Journey:
         message_headers = request.headers
         target = request.raw_path
         host = message_headers.get(hdrs.HOST, "")
         if not target.startswith("/"):
             target, host = request_text.from_absolute(target, host)
-        protocol = request.protocol
-        received_before = protocol.take_received() if isinstance(protocol, EdgeProtocol) else 0
         headers = CIMultiDict(message_headers)
         remote = self._remote.of(request, headers)
         for spoofed in [name for name in headers if request_text.speaks_for_us(name)]:
             headers.popall(spoofed, None)
-        return Passage(
+        return Journey(
             request=request,
             target=target,
             path=normalize(request_text.path_of(target)),
@@ -106,21 +118,21 @@ class DataPlane:
             started_ms=now_ms(),
             started_ns=time.perf_counter_ns(),
             rid=new_request_id(),
-            received_before=received_before,
+            received_before=received(request),
             headers=headers,
             upstream_target=target.partition("#")[0],
             upstream_method=request.method,
             secure=request.secure,
         )
 
-    async def _decide(self, exchange: Passage) -> Refusal | None:
+    async def _decide(self, exchange: Journey) -> Refusal | None:
         config = self._config
         if self._plain_http != "serve" and exchange.headers["X-Forwarded-Proto"] != "https":
             return self._insecure(exchange)
-        route = exchange.route = config.find_route(
+        route = exchange.route = config.routes.find(
             request_text.hostname(exchange.host), exchange.path, exchange.request.method
         )
-        chain = exchange.chain = config.no_route if route is None else route.chain
+        chain = exchange.chain = config.routes.no_route if route is None else route.chain
         for plugin, conf in chain.rewrite:
             refusal = plugin.rewrite(exchange, conf)
             if refusal is not None:
@@ -142,12 +154,12 @@ class DataPlane:
                 return decision
         return None
 
-    def _insecure(self, exchange: Passage) -> Refusal:
+    def _insecure(self, exchange: Journey) -> Refusal:
         if self._plain_http == "redirect":
             return to_https(exchange, self._config.https_port)
         return exchange.refuse(403, "https_required", "This API is served over HTTPS only.", close=True)
 
-    def _take_consumer(self, exchange: Passage, route: Route) -> Chain | Refusal:
+    def _take_consumer(self, exchange: Journey, route: ServedRoute) -> Chain | Refusal:
         """Return the chain for a request whose consumer is known, or why there is none."""
         consumer = exchange.consumer
         if consumer is not None and consumer.group_id:
@@ -158,15 +170,15 @@ class DataPlane:
                     problems.LIMITS_UNAVAILABLE,
                     "The plan of this account is not known here yet. Try again.",
                 )
-        chain = self._config.chain_for(route, exchange.group, consumer)
+        chain = self._config.routes.chain_for(route, exchange.group, consumer)
         if chain is not route.chain:
             refusal = self._rewrite_of_consumer(exchange, route.chain, chain)
             if refusal is not None:
                 return refusal
-        _name_consumer(exchange)
+        name_consumer(exchange)
         return chain
 
-    def _rewrite_of_consumer(self, exchange: Passage, before: Chain, merged: Chain) -> Refusal | None:
+    def _rewrite_of_consumer(self, exchange: Journey, before: Chain, merged: Chain) -> Refusal | None:
         """Run the rewrite phase of the plugins that came with the consumer, as APISIX does."""
         for plugin, conf in merged.rewrite:
             if plugin.name not in before.names:
@@ -175,13 +187,13 @@ class DataPlane:
                     return refusal
         return None
 
-    async def _forward(self, exchange: Passage) -> web.StreamResponse:
+    async def _forward(self, exchange: Journey) -> web.StreamResponse:
         refusal = await self._proxy.forward(exchange, self)
         if refusal is not None:
             return await self._refuse(exchange, refusal)
         return self.sent(exchange)
 
-    async def _refuse(self, exchange: Passage, refusal: Refusal) -> web.StreamResponse:
+    async def _refuse(self, exchange: Journey, refusal: Refusal) -> web.StreamResponse:
         request = exchange.request
         exchange.status = refusal.status
         exchange.outcome = refusal.outcome
@@ -202,7 +214,7 @@ class DataPlane:
         await request.writer.drain()
         return self._sent[keep]
 
-    def _client_left(self, exchange: Passage) -> None:
+    def _client_left(self, exchange: Journey) -> None:
         if exchange.logged:
             return
         exchange.outcome = "client_closed"
@@ -212,16 +224,16 @@ class DataPlane:
 
     # -- what the proxy needs
 
-    def keeps_alive(self, exchange: Passage) -> bool:
+    def keeps_alive(self, exchange: Journey) -> bool:
         """Return whether the client's connection stays open after this answer."""
         return exchange.request.keep_alive and not self.draining
 
-    def sent(self, exchange: Passage) -> web.StreamResponse:
+    def sent(self, exchange: Journey) -> web.StreamResponse:
         """Return what aiohttp wants to see after an answer."""
         return self._sent[self.keeps_alive(exchange) and not exchange.closes]
 
     def head(
-        self, exchange: Passage, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
+        self, exchange: Journey, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
     ) -> bytes:
         """Return the head of an answer."""
         if not keep:
@@ -238,7 +250,7 @@ class DataPlane:
             framing=framing,
         )
 
-    def filter_headers(self, exchange: Passage, headers: Headers) -> Headers:
+    def filter_headers(self, exchange: Journey, headers: Headers) -> Headers:
         """Let the plugins see and change the headers of the answer."""
         chain = exchange.chain
         if chain is not None:
@@ -246,56 +258,22 @@ class DataPlane:
                 headers = plugin.header_filter(exchange, conf, headers)
         return headers
 
-    def finish(self, exchange: Passage) -> None:
+    def finish(self, exchange: Journey) -> None:
         """Write the usage line; the next bytes to the client are the answer's last."""
         exchange.logged = True
         log = self._log
         if log is not None:
-            log.write(_encode(self._line(exchange, log.next_sequence())) + b"\n")
+            line = line_of(exchange, log.next_sequence(), **self._stream)
+            log.write(_encode(line) + b"\n")
         if exchange.chain is not None:
             for plugin, conf in exchange.chain.log:
                 plugin.log(exchange, conf)
-
-    def _line(self, exchange: Passage, sequence: int) -> UsageLine:
-        request, route, group = exchange.request, exchange.route, exchange.group
-        consumer, credential = exchange.consumer, exchange.credential
-        protocol = request.protocol
-        now_ns = time.perf_counter_ns()
-        received = protocol.take_received() if isinstance(protocol, EdgeProtocol) else 0
-        return UsageLine(
-            v=VERSION,
-            ts=exchange.started_ms,
-            node=self._settings.node,
-            boot=self._boot,
-            worker=self._settings.worker,
-            seq=sequence,
-            rid=exchange.rid,
-            env=exchange.environment,  # type: ignore[arg-type]  # the credential's schema allows no other
-            org=None if consumer is None else consumer.name[:128],
-            key=None if credential is None else credential.id,
-            sub=exchange.subscription,
-            group=None if group is None else group.id,
-            route=None if route is None else route.id,
-            method=request.method[:32],
-            path=request_text.shown_path(exchange.target),
-            status=exchange.status,
-            outcome=exchange.outcome,
-            units=exchange.units,
-            in_=exchange.received_before + received,
-            out=exchange.sent,
-            us=(now_ns - exchange.started_ns) // 1000,
-            up_us=(now_ns - exchange.upstream_began_ns) // 1000
-            if exchange.upstream_answered and exchange.upstream_began_ns is not None
-            else None,
-            ip=exchange.remote,
-            ua=request_text.shown_agent(request.headers.get(hdrs.USER_AGENT, "")),
-        )
 
     async def broken(
         self, request: BaseRequest, error: BaseException | None, status: int
     ) -> web.StreamResponse:
         """Answer what is no request, or what we failed at, and write its line too."""
-        exchange = Passage(
+        exchange = Journey(
             request=request,
             target="/",
             path="/",
@@ -314,67 +292,3 @@ class DataPlane:
         elif status >= 500:
             code, message = "internal_error", "The gateway failed at this request."
         return await self._refuse(exchange, exchange.refuse(status, code, message, close=True))
-
-
-class EdgeProtocol(RequestHandler):
-    """aiohttp's connection, which also counts bytes and hands its own refusals to the data plane."""
-
-    __slots__ = ("_data_plane", "_received")
-
-    def __init__(self, *args: object, data_plane: DataPlane, **kwargs: object) -> None:
-        self._data_plane = data_plane
-        self._received = 0
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed through as they came
-
-    def data_received(self, data: bytes) -> None:
-        """Count what the client sends."""
-        self._received += len(data)
-        super().data_received(data)
-
-    def _make_error_handler(self, err_info: Any) -> Callable[[BaseRequest], Awaitable[web.StreamResponse]]:
-        """Answer what the parser refused in the contract's shape."""
-
-        async def handler(request: BaseRequest) -> web.StreamResponse:
-            return await self._data_plane.broken(request, err_info.exc, err_info.status)
-
-        return handler
-
-    def take_received(self) -> int:
-        """Return the bytes that came since the last call."""
-        received, self._received = self._received, 0
-        return received
-
-
-class EdgeServer(web.Server):
-    """aiohttp's server with our connections."""
-
-    def __init__(self, data_plane: DataPlane, settings: EdgeSettings) -> None:
-        super().__init__(data_plane, handler_cancellation=True)
-        self._make: Callable[[], EdgeProtocol] = lambda: EdgeProtocol(
-            self,
-            loop=self._loop,
-            data_plane=data_plane,
-            access_log=None,
-            keepalive_timeout=settings.keepalive_seconds,
-            max_line_size=settings.max_head_bytes,
-            max_field_size=settings.max_head_bytes,
-            lingering_time=2.0,
-            auto_decompress=False,
-        )
-
-    def __call__(self) -> RequestHandler:
-        """Return the protocol of a new connection."""
-        return self._make()
-
-
-def _name_consumer(exchange: Passage) -> None:
-    headers, consumer = exchange.headers, exchange.consumer
-    if consumer is None:
-        return
-    headers[_USERNAME] = consumer.name
-    if exchange.credential is not None:
-        headers[_CREDENTIAL] = exchange.credential.id
-    if consumer.group_id:
-        headers[_GROUP] = consumer.group_id
-    if consumer.custom_id:
-        headers[_CUSTOM_ID] = consumer.custom_id

@@ -4,10 +4,9 @@ It holds what has been found out so far and no behaviour of its own; the order o
 """
 
 import os
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 from aiohttp.web_request import BaseRequest
@@ -16,10 +15,9 @@ from multidict import CIMultiDict
 from farebox_contract import problems
 from farebox_contract.billable import DEFAULT_RULE
 from farebox_contract.usage_line import Outcome
-
-if TYPE_CHECKING:
-    from farebox_gateway.edge.config import Chain, Consumer, Credential, Group, Route
-    from farebox_gateway.edge.counters.base import Want
+from farebox_gateway.edge.accounts import Consumer, Credential, Group
+from farebox_gateway.edge.counters.base import Want
+from farebox_gateway.edge.route import Route
 
 JSON: Final = (b"Content-Type", b"application/json")
 _encode = msgspec.json.Encoder().encode
@@ -54,10 +52,10 @@ class Exchange:
     upstream_method: str = ""
     """As the upstream sees it: `proxy-rewrite` may name another than the client's."""
     upstream_host: str | None = None
-    route: "Route | None" = None
-    consumer: "Consumer | None" = None
-    credential: "Credential | None" = None
-    group: "Group | None" = None
+    route: Route | None = None
+    consumer: Consumer | None = None
+    credential: Credential | None = None
+    group: Group | None = None
     environment: str | None = None
     tier: str = ""
     """`keyed`, `polite` or `anonymous` once `farebox-auth` has let it through."""
@@ -78,8 +76,7 @@ class Exchange:
     answer_headers: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
     limit_lines: bytes = b""
     """Whole header lines that say what is left; the upstream's own of these names are dropped."""
-    chain: "Chain | None" = None
-    quota: "Want | None" = None
+    quota: Want | None = None
 
     def set_answer_header(self, name: str, value: str) -> None:
         """Set a header of the answer, over the upstream's of the same name."""
@@ -105,8 +102,3 @@ class Exchange:
 def new_request_id() -> str:
     """Return 32 hexadecimal digits that no client could have chosen."""
     return os.urandom(16).hex()
-
-
-def now_ms() -> int:
-    """Return the wall clock in whole milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000

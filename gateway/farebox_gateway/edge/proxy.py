@@ -11,7 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import Final
 
 from aiohttp import (
     ClientConnectorError,
@@ -21,26 +22,23 @@ from aiohttp import (
     ConnectionTimeoutError,
     hdrs,
 )
-from aiohttp.web_request import BaseRequest
 from multidict import istr
 from yarl import URL
 
 from farebox_contract import problems
 from farebox_gateway.edge import answer
 from farebox_gateway.edge.exchange import Refusal
+from farebox_gateway.edge.hash_key import hash_key
 from farebox_gateway.edge.health import Fault
 from farebox_gateway.edge.passage import Passage
+from farebox_gateway.edge.relay import P, Side, relay, write
 from farebox_gateway.edge.request_text import hostname
 from farebox_gateway.edge.tunnel import tunnel
 from farebox_gateway.edge.upstream import Node, Timeouts, Upstream
 
 log = logging.getLogger(__name__)
 
-if TYPE_CHECKING:
-    from farebox_gateway.edge.plugins.base import Headers
-
 _HOP_BY_HOP: Final = (*(istr(name.decode()) for name in sorted(answer.HOP_BY_HOP)), hdrs.EXPECT)
-_NO_BODY: Final = frozenset({204, 304})
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 """What nginx, and so APISIX, sends to the next server when it may have been received: not POST and PATCH."""
 
@@ -49,31 +47,13 @@ class NoNodeError(ClientError):
     """Every node was tried, or the time for trying is over."""
 
 
-class DataPlaneSide(Protocol):
-    """What the proxy needs of its caller."""
-
-    def keeps_alive(self, exchange: Passage) -> bool:
-        """Whether the client's connection stays open."""
-
-    def head(
-        self, exchange: Passage, reason: bytes, headers: answer.Headers, framing: bytes, *, keep: bool
-    ) -> bytes:
-        """Make a head."""
-
-    def filter_headers(self, exchange: Passage, headers: "Headers") -> "Headers":
-        """Let the plugins see the answer's headers."""
-
-    def finish(self, exchange: Passage) -> None:
-        """Write the usage line."""
-
-
 class Proxy:
     """Sends requests on and answers back."""
 
     def __init__(self, session: ClientSession) -> None:
         self._session = session
 
-    async def forward(self, exchange: Passage, side: DataPlaneSide) -> Refusal | None:
+    async def forward(self, exchange: P, side: Side[P]) -> Refusal | None:
         """Serve a request from its upstream; return a refusal if the client has not been answered."""
         request, route = exchange.request, exchange.route
         upstream = exchange.split or (None if route is None else route.upstream)
@@ -103,7 +83,7 @@ class Proxy:
             if response.status == 101 and upgrade is not None:
                 await self._tunnel(exchange, response, side)
             else:
-                await _relay(exchange, response, side)
+                await relay(exchange, response, side)
         finally:
             response.close()
         return None
@@ -115,8 +95,9 @@ class Proxy:
         tries = upstream.retries + 1
         began = time.monotonic()
         tried: list[Node] = []
+        hashed = partial(hash_key, upstream.hash_on, exchange)
         while True:
-            node = upstream.pick(exchange, tried)
+            node = upstream.pick(hashed, tried)
             if node is None:
                 raise NoNodeError("every node of the upstream was tried")
             fault: Fault
@@ -159,7 +140,7 @@ class Proxy:
             server_hostname=hostname(host) if upstream.secure else None,
         )
 
-    async def _tunnel(self, exchange: Passage, response: ClientResponse, side: DataPlaneSide) -> None:
+    async def _tunnel(self, exchange: P, response: ClientResponse, side: Side[P]) -> None:
         exchange.closes = True
         headers = list(response.raw_headers)
         upgrade = next((value for name, value in headers if name.lower() == b"upgrade"), b"websocket")
@@ -171,96 +152,6 @@ class Proxy:
             await tunnel(exchange, response)
         finally:
             side.finish(exchange)
-
-
-async def _relay(exchange: Passage, response: ClientResponse, side: DataPlaneSide) -> None:
-    """Send the answer on as it comes; the line goes before its last bytes."""
-    request, content = exchange.request, response.content
-    data, chunked = _answer_head(exchange, response, side)
-    silent = request.method == "HEAD"
-    filters = () if silent else exchange.body_filters
-    try:
-        chunk = b"" if content.at_eof() else content.read_nowait()
-        while True:
-            last = content.at_eof()
-            if silent:
-                chunk = b""
-            if filters:
-                chunk = filtered(exchange, chunk, last=last)
-            if chunked:
-                data += _chunk(chunk, last=last)
-            else:
-                data += chunk
-            exchange.sent += len(data)
-            if last:
-                side.finish(exchange)
-            if data:
-                write(request, data)
-                await request.writer.drain()
-            if last:
-                return
-            data = b""
-            chunk = await content.readany()
-    except (ClientError, TimeoutError) as error:
-        # The head is out: the honest end is to break the connection, so that no client takes this for whole.
-        exchange.outcome = "upstream_error"
-        side.finish(exchange)
-        transport = request.transport
-        if transport is not None:
-            transport.abort()
-        raise ConnectionResetError("the upstream broke off in its answer") from error
-
-
-def _answer_head(exchange: Passage, response: ClientResponse, side: DataPlaneSide) -> tuple[bytes, bool]:
-    """Return the head of the answer, and whether its body goes in chunks."""
-    request = exchange.request
-    headers = side.filter_headers(exchange, list(response.raw_headers))
-    keep = side.keeps_alive(exchange)
-    chunked = False
-    empty = request.method == "HEAD" or response.status in _NO_BODY
-    framed = (
-        not exchange.resized
-        and exchange.upstream_method != "HEAD"
-        and hdrs.CONTENT_LENGTH in response.headers
-        and hdrs.TRANSFER_ENCODING not in response.headers
-    )
-    if not empty and not framed:
-        headers = [(name, value) for name, value in headers if name.lower() != b"content-length"]
-        chunked = request.version >= (1, 1)
-        if not chunked:
-            keep = False
-            exchange.closes = True
-    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
-    unchanged = exchange.status == response.status
-    reason = (
-        (response.reason or "").encode("latin-1", "replace")
-        if unchanged
-        else answer.reason_of(exchange.status)
-    )
-    return side.head(exchange, reason, headers, framing, keep=keep), chunked
-
-
-def filtered(exchange: Passage, data: bytes, *, last: bool) -> bytes:
-    """Return a piece of the answer's body as the plugins let it go on."""
-    for one in exchange.body_filters:
-        if data:
-            data = one.feed(data)
-        if last:
-            data += one.finish()
-    return data
-
-
-def _chunk(data: bytes, *, last: bool) -> bytes:
-    chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-    return chunk + b"0\r\n\r\n" if last else chunk
-
-
-def write(request: BaseRequest, data: bytes) -> None:
-    """Hand bytes to the client's connection. Raises `ConnectionResetError` if it is gone."""
-    transport = request.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
-    transport.write(data)
 
 
 def _prepare_headers(exchange: Passage) -> str | None:
@@ -310,20 +201,16 @@ def _failed(exchange: Passage, error: Exception) -> Refusal:
     if exchange.stuck:
         return _timed_out(exchange)
     log.info("upstream failed, rid %s: %s", exchange.rid, error)
-    return exchange.refuse(
-        502,
-        problems.UPSTREAM_FAILED,
-        "The service behind this API could not be reached or broke off.",
-        outcome="upstream_error",
-        close=exchange.request.body_exists,
-    )
+    message = "The service behind this API could not be reached or broke off."
+    return _unserved(exchange, 502, problems.UPSTREAM_FAILED, message)
 
 
 def _timed_out(exchange: Passage) -> Refusal:
-    return exchange.refuse(
-        504,
-        problems.UPSTREAM_TIMEOUT,
-        "The service behind this API did not answer in time.",
-        outcome="upstream_error",
-        close=exchange.request.body_exists,
-    )
+    message = "The service behind this API did not answer in time."
+    return _unserved(exchange, 504, problems.UPSTREAM_TIMEOUT, message)
+
+
+def _unserved(exchange: Passage, status: int, code: str, message: str) -> Refusal:
+    """Return the answer for a request that its upstream did not serve; the rest of its body is not read."""
+    close = exchange.request.body_exists
+    return exchange.refuse(status, code, message, outcome="upstream_error", close=close)

@@ -6,33 +6,34 @@ path before a prefix (`/v1/*`), a longer prefix before a shorter one, and of equ
 
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
-if TYPE_CHECKING:
-    from farebox_gateway.edge.config import Route
+from farebox_gateway.edge.route import Route
+
+R = TypeVar("R", bound=Route)
 
 _NEEDS_CARE = re.compile(r"%|//|/\.|[^\x21-\x7e]")
 
 
-class _Paths:
+class _Paths(Generic[R]):
     """Routes of one host by path."""
 
     __slots__ = ("_exact", "_lengths", "_prefixes")
 
     def __init__(self) -> None:
-        self._exact: dict[str, list[Route]] = {}
-        self._prefixes: dict[str, list[Route]] = {}
+        self._exact: dict[str, list[R]] = {}
+        self._prefixes: dict[str, list[R]] = {}
         self._lengths: list[int] = []
 
-    def add(self, pattern: str, route: "Route") -> None:
+    def add(self, pattern: str, route: R) -> None:
         table, key = (self._prefixes, pattern[:-1]) if pattern.endswith("*") else (self._exact, pattern)
         routes = table.setdefault(key, [])
         routes.append(route)
         routes.sort(key=lambda one: -one.priority)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes}, reverse=True)
 
-    def find(self, path: str, method: str) -> "Route | None":
+    def find(self, path: str, method: str) -> R | None:
         for route in self._exact.get(path, ()):
             if route.methods is None or method in route.methods:
                 return route
@@ -44,20 +45,20 @@ class _Paths:
         return None
 
 
-class Router:
+class Router(Generic[R]):
     """An immutable table; it is built anew when routes change."""
 
-    def __init__(self, routes: Iterable["Route"]) -> None:
-        self._any = _Paths()
-        self._hosts: dict[str, _Paths] = {}
-        self._wildcards: dict[str, _Paths] = {}
+    def __init__(self, routes: Iterable[R]) -> None:
+        self._any: _Paths[R] = _Paths()
+        self._hosts: dict[str, _Paths[R]] = {}
+        self._wildcards: dict[str, _Paths[R]] = {}
         for route in routes:
             for paths in self._tables(route.hosts):
                 for pattern in route.patterns:
                     paths.add(pattern, route)
         self._suffixes = sorted(self._wildcards, key=len, reverse=True)
 
-    def find(self, host: str, path: str, method: str) -> "Route | None":
+    def find(self, host: str, path: str, method: str) -> R | None:
         """Return the route for a host (lower case, without port), a normalized path and a method."""
         if self._hosts and (paths := self._hosts.get(host)) and (route := paths.find(path, method)):
             return route
@@ -66,7 +67,7 @@ class Router:
                 return route
         return self._any.find(path, method)
 
-    def _tables(self, hosts: tuple[str, ...]) -> Iterable[_Paths]:
+    def _tables(self, hosts: tuple[str, ...]) -> Iterable[_Paths[R]]:
         if not hosts:
             yield self._any
         for host in hosts:

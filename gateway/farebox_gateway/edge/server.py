@@ -16,8 +16,9 @@ from aiohttp import web
 
 from farebox_gateway.edge.admin import AdminApi
 from farebox_gateway.edge.config import EdgeConfig
+from farebox_gateway.edge.connections import EdgeServer
 from farebox_gateway.edge.counters.base import Counters
-from farebox_gateway.edge.data_plane import DataPlane, EdgeServer
+from farebox_gateway.edge.data_plane import DataPlane
 from farebox_gateway.edge.journal import Journal
 from farebox_gateway.edge.listeners import Listeners, listening
 from farebox_gateway.edge.node_status import HeldForms, NodeStatus, Stream
@@ -59,7 +60,7 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
     """
     async with contextlib.AsyncExitStack() as stack:
         boot = secrets.token_hex(4)
-        config = EdgeConfig({})
+        config = EdgeConfig()
         loaded = await stack.enter_async_context(load_plugins(settings, config))
         plugins = loaded.plugins
         config.use(plugins)
@@ -81,7 +82,7 @@ async def running(settings: EdgeSettings) -> AsyncIterator[RunningEdge]:
             stack.callback(usage_log.close)
         session = await stack.enter_async_context(open_session(settings.max_head_bytes))
         data_plane = DataPlane(settings, config, usage_log, Proxy(session), boot=boot)
-        server = EdgeServer(data_plane, settings)
+        server = EdgeServer(data_plane, data_plane.broken, settings)
         resources = Resources(store, plugins)
         await stack.enter_async_context(held.following(store))
         await resources.expire()

@@ -6,16 +6,12 @@ left out, unless all of them are: then the knowledge is worth nothing and all ar
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from aiohttp import ClientTimeout
 
-from farebox_gateway.edge import variables
 from farebox_gateway.edge.balancing import PICKERS, ConsistentHash, Node, Picker
 from farebox_gateway.edge.health import Checker, Fault, HealthRegistry, Target
-
-if TYPE_CHECKING:
-    from farebox_gateway.edge.passage import Passage
 
 __all__ = ["Node", "Timeouts", "Upstream"]
 
@@ -44,18 +40,25 @@ class Timeouts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class HashOn:
+    """By what a consistent hash tells requests apart: `vars`, `header`, `cookie`… and the name of one."""
+
+    what: str
+    key: str
+
+
 class Upstream:
     """Nodes and how they are asked."""
 
     __slots__ = (
         "_checker",
-        "_hash_on",
         "_host_from",
-        "_key",
         "_layers",
         "_nodes",
         "_seen_version",
         "_type",
+        "hash_on",
         "host",
         "retries",
         "retry_seconds",
@@ -72,8 +75,7 @@ class Upstream:
         self.verify: bool = (value.get("tls") or {}).get("verify", False)
         self._nodes = _nodes(value["nodes"], scheme)
         self._type: str = value.get("type", "roundrobin")
-        self._hash_on: str = value.get("hash_on", "vars")
-        self._key: str = value.get("key", "")
+        self.hash_on = HashOn(value.get("hash_on", "vars"), value.get("key", ""))
         self._host_from: Literal["pass", "node", "rewrite"] = value.get("pass_host", "pass")
         self.host: str | None = value.get("upstream_host")
         self.retries: int = value.get("retries", max(0, len(self._nodes) - 1))
@@ -86,8 +88,8 @@ class Upstream:
         self._layers: tuple[Picker, ...] = ()
         self._lay_out()
 
-    def pick(self, passage: "Passage | None" = None, tried: Collection[Node] = ()) -> Node | None:
-        """Return a node for a request; none if every one was tried.
+    def pick(self, hash_key: Callable[[], str] = str, tried: Collection[Node] = ()) -> Node | None:
+        """Return a node for a request; none if every one was tried. `hash_key` is asked if it is needed.
 
         As in APISIX a single node is asked whatever its weight, and again at a retry.
         """
@@ -98,7 +100,7 @@ class Upstream:
         if checker is not None and checker.version != self._seen_version:
             self._lay_out()
         for layer in self._layers:
-            node = layer.pick(lambda: self._hash_key(passage), tried)
+            node = layer.pick(hash_key, tried)
             if node is not None:
                 return node
         return None
@@ -146,23 +148,6 @@ class Upstream:
         self._layers = tuple(
             make([node for node in nodes if node.priority == priority]) for priority in priorities
         )
-
-    def _hash_key(self, passage: "Passage | None") -> str:
-        if passage is None:
-            return ""
-        found: str | None
-        if self._hash_on == "consumer":
-            found = variables.value("consumer_name", passage)
-        elif self._hash_on == "header":
-            found = variables.value(f"http_{self._key}", passage)
-        elif self._hash_on == "cookie":
-            found = variables.value(f"cookie_{self._key}", passage)
-        elif self._hash_on == "vars_combinations":
-            text, resolved = variables.fill(self._key, passage)
-            found = text if resolved else None
-        else:
-            found = variables.value(self._key, passage)
-        return passage.remote if found is None else found
 
 
 def _nodes(nodes: Any, scheme: str) -> list[Node]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from farebox_gateway.edge.counters.base import Want
 from farebox_gateway.edge.counters.local import LocalCounters
 from farebox_gateway.edge.counters.table import CounterTable
-from farebox_gateway.edge.exchange import now_ms
+from farebox_gateway.edge.wall_clock import now_ms
 
 FAR = now_ms() + 10**9
 

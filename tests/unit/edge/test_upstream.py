@@ -61,12 +61,12 @@ def test_lower_priorities_wait_for_retries() -> None:
     assert "c:1" not in _turns(upstream, 10)
     tried: list[Node] = []
     for _ in range(3):
-        node = upstream.pick(None, tried)
+        node = upstream.pick(str, tried)
         assert node is not None
         tried.append(node)
     assert {node.host for node in tried[:2]} == {"a", "b"}
     assert tried[2].host == "c"
-    assert upstream.pick(None, tried) is None
+    assert upstream.pick(str, tried) is None
 
 
 def test_a_round_skips_what_was_tried() -> None:

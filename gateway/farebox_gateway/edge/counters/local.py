@@ -9,7 +9,7 @@ from typing import Any
 
 from farebox_gateway.edge.counters.base import Taken, Want
 from farebox_gateway.edge.counters.table import CounterTable
-from farebox_gateway.edge.exchange import now_ms
+from farebox_gateway.edge.wall_clock import now_ms
 
 
 class LocalCounters:

@@ -23,7 +23,7 @@ from farebox_contract.counters import QUOTA_KEPT_MS, WINDOW_KEPT_MS
 from farebox_gateway.edge.counters.base import CounterUnavailableError, Taken, Want
 from farebox_gateway.edge.counters.redis_link import RedisLink
 from farebox_gateway.edge.counters.table import NAME_BYTES, CounterTable
-from farebox_gateway.edge.exchange import now_ms
+from farebox_gateway.edge.wall_clock import now_ms
 
 log = logging.getLogger(__name__)
 

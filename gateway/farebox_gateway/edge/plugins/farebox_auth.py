@@ -19,15 +19,16 @@ from multidict import istr
 from farebox_contract import identity, problems
 from farebox_contract.plugins import AUTH, AUTH_ON_CONSUMER, AUTH_ON_CREDENTIAL, AUTH_ON_ROUTE
 from farebox_gateway.edge.counters.base import Counters
-from farebox_gateway.edge.exchange import Exchange, Refusal, now_ms
+from farebox_gateway.edge.exchange import Exchange, Refusal
 from farebox_gateway.edge.plugins.base import Decision, Place, Plugin
 from farebox_gateway.edge.plugins.farebox_limit import check_limits
 from farebox_gateway.edge.plugins.farebox_lookup import Lookup, OnCredential
 from farebox_gateway.edge.plugins.farebox_tiers import Tiers, compile_tiers, take_tier
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
+from farebox_gateway.edge.wall_clock import now_ms
 
 if TYPE_CHECKING:
-    from farebox_gateway.edge.config import Consumer
+    from farebox_gateway.edge.accounts import Consumer
 
 _X_API_KEY: Final = istr("X-API-Key")
 _CHALLENGE: Final = ((b"WWW-Authenticate", b'Bearer realm="api"'),)

@@ -20,7 +20,7 @@ from farebox_gateway.edge.plugins.farebox_terms import QUOTA, Prepared, WhenUnav
 from farebox_gateway.edge.schema import CheckedSchema, InvalidError
 
 if TYPE_CHECKING:
-    from farebox_gateway.edge.config import Consumer, Group
+    from farebox_gateway.edge.accounts import Consumer, Group
 
 _MOST_PREPARED: Final = 8
 

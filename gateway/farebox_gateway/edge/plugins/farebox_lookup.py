@@ -16,7 +16,7 @@ from farebox_contract.plugins import AUTH
 if TYPE_CHECKING:
     import ipaddress
 
-    from farebox_gateway.edge.config import Consumer, Credential
+    from farebox_gateway.edge.accounts import Consumer, Credential
 
 _MOST_KNOWN: Final = 20_000
 _NO_DIGEST: Final = bytes(32)

@@ -54,7 +54,7 @@ async def load_plugins(settings: EdgeSettings, config: EdgeConfig) -> AsyncItera
             LimitCount(),
             ProxyRewrite(),
             ProxyCache(settings.cache_bytes),
-            TrafficSplit(config.upstream),
+            TrafficSplit(config.routes.upstream),
             Redirect(lambda: config.https_port),
             ResponseRewrite(),
             IpRestriction(),
