@@ -1,82 +1,22 @@
 """Limits that several gateways share in one Redis: never passed, at most refused a little early."""
 
 import asyncio
-import contextlib
 import os
 import signal
 import time
-from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 from tests.gateway.harness import Admin, Gateway, Upstream, running_edge, start_edge
-from tests.plugins.accounts import Account, open_account, settled_window, this_month
+from tests.integration.edge.nodes import drive, give_plan, running_nodes
+from tests.plugins.accounts import open_account, settled_window, this_month
 
 from farebox_cli.servers import embedded_redis
 from farebox_contract import counters, keys
 
 HOUR = 3600
-
-
-@pytest_asyncio.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """A Redis that has been seeded: the generation marker is there."""
-    async with Redis.from_url(redis_url) as connection:
-        await connection.set(counters.GENERATION_KEY, "g1")
-        yield connection
-
-
-async def _plan(accounts: list[Account], conf: dict[str, Any], periods: list[dict[str, int]]) -> None:
-    """Give all (the same organization at several nodes) one plan."""
-    for account in accounts:
-        await account.admin.put("/consumer_groups/plan", {"plugins": {"farebox-limit": conf}})
-        await account.put_consumer(
-            group="plan", farebox_limit={"subscription": account.organization, "periods": periods}
-        )
-
-
-@contextlib.asynccontextmanager
-async def _nodes(
-    count: int, folder: Path, redis_url: str, client: ClientSession, upstream: Upstream, **settings: str
-) -> AsyncIterator[list[Account]]:
-    """Run gateways that know the same organization and key."""
-    async with contextlib.AsyncExitStack() as stack:
-        accounts: list[Account] = []
-        for number in range(count):
-            gateway = await stack.enter_async_context(
-                running_edge(
-                    folder / f"node{number}",
-                    NODE=f"n{number}",
-                    COUNTERS="redis",
-                    REDIS_URL=redis_url,
-                    **{"REDIS_TIMEOUT": "2", **settings},
-                )
-            )
-            account = await open_account(Admin(gateway, client), upstream)
-            if accounts:
-                account.organization, account.key = accounts[0].organization, accounts[0].key
-                await account.put_consumer()
-                await account.put_key(account.key)
-            accounts.append(account)
-        yield accounts
-
-
-async def _drive(accounts: list[Account], requests: int, *, concurrency: int = 8) -> Counter[int]:
-    """Send requests to the nodes in turn, several at a time, and count the statuses."""
-    statuses: Counter[int] = Counter()
-    todo = iter(range(requests))
-
-    async def run() -> None:
-        for number in todo:
-            statuses[(await accounts[number % len(accounts)].get()).status] += 1
-
-    await asyncio.gather(*(run() for _ in range(concurrency)))
-    return statuses
 
 
 @pytest.mark.parametrize("nodes", [2, 4])
@@ -91,11 +31,11 @@ async def test_nodes_together_never_pass_a_quota(
     quota: int,
 ) -> None:
     """N nodes let through exactly the quota once their leases have come back, and never one more."""
-    async with _nodes(nodes, tmp_path, redis_url, client, upstream, LEASE_SECONDS="0.2") as accounts:
-        await _plan(accounts, {"limits": [], "quota": {"units": quota, "kind": "hard"}}, this_month())
+    async with running_nodes(nodes, tmp_path, redis_url, client, upstream, LEASE_SECONDS="0.2") as accounts:
+        await give_plan(accounts, {"limits": [], "quota": {"units": quota, "kind": "hard"}}, this_month())
         passed = 0
         for _ in range(40):
-            statuses = await _drive(accounts, quota // 2 + 20)
+            statuses = await drive(accounts, quota // 2 + 20)
             assert set(statuses) <= {200, 429}
             passed += statuses[200]
             assert passed <= quota
@@ -103,7 +43,7 @@ async def test_nodes_together_never_pass_a_quota(
                 break
             await asyncio.sleep(0.3)
         assert passed == quota
-        assert (await _drive(accounts, 20))[200] == 0
+        assert (await drive(accounts, 20))[200] == 0
 
 
 @pytest.mark.parametrize("nodes", [2, 4])
@@ -112,10 +52,10 @@ async def test_nodes_together_never_pass_a_window(
 ) -> None:
     """In one window N nodes let through at most the limit; what is refused early is what others hold."""
     await settled_window(HOUR, 20)
-    async with _nodes(nodes, tmp_path, redis_url, client, upstream) as accounts:
+    async with running_nodes(nodes, tmp_path, redis_url, client, upstream) as accounts:
         limits = [{"name": "hourly", "requests": 320, "window": HOUR}]
-        await _plan(accounts, {"limits": limits}, this_month())
-        statuses = await _drive(accounts, 700)
+        await give_plan(accounts, {"limits": limits}, this_month())
+        statuses = await drive(accounts, 700)
         assert statuses[200] <= 320
         assert statuses[200] >= 320 - (nodes - 1) * 320 // 16
 
@@ -124,11 +64,11 @@ async def test_leases_spare_round_trips(
     tmp_path: Path, redis: Redis, redis_url: str, client: ClientSession, upstream: Upstream
 ) -> None:
     """Of a large allowance most requests are decided without Redis."""
-    async with _nodes(1, tmp_path, redis_url, client, upstream) as accounts:
+    async with running_nodes(1, tmp_path, redis_url, client, upstream) as accounts:
         quota = {"units": 1_000_000, "kind": "hard"}
-        await _plan(accounts, {"limits": [], "quota": quota}, this_month())
+        await give_plan(accounts, {"limits": [], "quota": quota}, this_month())
         before = (await redis.info("commandstats")).get("cmdstat_evalsha", {"calls": 0})["calls"]
-        assert (await _drive(accounts, 1000))[200] == 1000
+        assert (await drive(accounts, 1000))[200] == 1000
         after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
     assert after - before < 50
 
@@ -138,9 +78,9 @@ async def test_idle_leases_come_back(
 ) -> None:
     """A node that has nothing to do returns what it holds: the counter is then what was used."""
     periods = this_month()
-    async with _nodes(1, tmp_path, redis_url, client, upstream, LEASE_SECONDS="0.2") as accounts:
-        await _plan(accounts, {"limits": [], "quota": {"units": 10_000, "kind": "hard"}}, periods)
-        await _drive(accounts, 10)
+    async with running_nodes(1, tmp_path, redis_url, client, upstream, LEASE_SECONDS="0.2") as accounts:
+        await give_plan(accounts, {"limits": [], "quota": {"units": 10_000, "kind": "hard"}}, periods)
+        await drive(accounts, 10)
         key = counters.quota_key(accounts[0].organization, periods[0]["start"])
         assert await _until(redis, key, 10) == 10
         assert await redis.pttl(key) > periods[0]["end"] - time.time() * 1000
@@ -170,8 +110,8 @@ async def test_leases_of_a_stopped_node_come_back(
     settings = {"COUNTERS": "redis", "REDIS_URL": redis_url, "LEASE_SECONDS": "60"}
     gateway = await start_edge(tmp_path, **settings)
     account = await open_account(Admin(gateway, client), upstream)
-    await _plan([account], {"limits": [], "quota": {"units": 10_000, "kind": "hard"}}, periods)
-    await _drive([account], 25)
+    await give_plan([account], {"limits": [], "quota": {"units": 10_000, "kind": "hard"}}, periods)
+    await drive([account], 25)
     key = counters.quota_key(account.organization, periods[0]["start"])
     assert int(await redis.get(key)) > 25
     await gateway.stop(number)
@@ -194,16 +134,16 @@ async def test_without_the_marker_the_plan_decides(
     """A flushed Redis is no fresh quota: until it is seeded, open plans pass and closed ones are 503."""
     periods = this_month()
     conf = {"limits": [], "quota": {"units": 5, "kind": "hard"}, "without_counter": choice}
-    async with _nodes(1, tmp_path, redis_url, client, upstream) as accounts:
+    async with running_nodes(1, tmp_path, redis_url, client, upstream) as accounts:
         (account,) = accounts
-        await _plan(accounts, conf, periods)
-        assert (await _drive(accounts, 4))[200] == 4
+        await give_plan(accounts, conf, periods)
+        assert (await drive(accounts, 4))[200] == 4
         await redis.flushall()
         for _ in range(300):
             if (await account.get()).status == status and await _unavailable(account.admin.gateway, client):
                 break
             await asyncio.sleep(0.01)
-        assert (await _drive(accounts, 10)) == {status: 10}
+        assert (await drive(accounts, 10)) == {status: 10}
         answer = await account.get()
         if status == 503:
             assert (await answer.json())["error"]["code"] == "limits_unavailable"
@@ -215,7 +155,7 @@ async def test_without_the_marker_the_plan_decides(
             if not await _unavailable(account.admin.gateway, client):
                 break
             await asyncio.sleep(0.01)
-        assert (await _drive(accounts, 4)) == {200: 1, 429: 3}
+        assert (await drive(accounts, 4)) == {200: 1, 429: 3}
 
 
 async def _unavailable(gateway: Gateway, client: ClientSession) -> bool:
@@ -228,9 +168,11 @@ async def test_the_marker_may_be_waived(
 ) -> None:
     """With REQUIRE_GENERATION=false an empty Redis counts from nothing."""
     await redis.flushall()
-    async with _nodes(1, tmp_path, redis_url, client, upstream, REQUIRE_GENERATION="false") as accounts:
-        await _plan(accounts, {"limits": [], "quota": {"units": 3, "kind": "hard"}}, this_month())
-        assert (await _drive(accounts, 5, concurrency=1)) == {200: 3, 429: 2}
+    async with running_nodes(
+        1, tmp_path, redis_url, client, upstream, REQUIRE_GENERATION="false"
+    ) as accounts:
+        await give_plan(accounts, {"limits": [], "quota": {"units": 3, "kind": "hard"}}, this_month())
+        assert (await drive(accounts, 5, concurrency=1)) == {200: 3, 429: 2}
 
 
 async def test_redis_gone_costs_no_time(tmp_path: Path, client: ClientSession, upstream: Upstream) -> None:
@@ -239,16 +181,16 @@ async def test_redis_gone_costs_no_time(tmp_path: Path, client: ClientSession, u
         async with Redis.from_url(server.url) as connection:
             await connection.set(counters.GENERATION_KEY, "g1")
             pid = (await connection.info("server"))["process_id"]
-        async with _nodes(1, tmp_path, server.url, client, upstream, REDIS_TIMEOUT="0.2") as accounts:
+        async with running_nodes(1, tmp_path, server.url, client, upstream, REDIS_TIMEOUT="0.2") as accounts:
             conf = {"limits": [{"name": "h", "requests": 10, "window": HOUR}], "without_counter": "closed"}
-            await _plan(accounts, conf, this_month())
+            await give_plan(accounts, conf, this_month())
             while (await accounts[0].get()).status != 200:  # a busy machine may miss the short timeout
                 await asyncio.sleep(0.01)
             os.kill(pid, signal.SIGSTOP)
             try:
                 while (await accounts[0].get()).status != 503:
                     await asyncio.sleep(0.01)
-                assert (await _drive(accounts, 200)) == {503: 200}
+                assert (await drive(accounts, 200)) == {503: 200}
                 waits = [line["us"] for line in accounts[0].admin.gateway.lines()[-200:]]
                 asked = [wait for wait in waits if wait >= 200_000]
                 assert len(asked) < 20, "hardly any waits for the timeout: the others do not ask"
@@ -265,10 +207,10 @@ async def test_what_passes_without_counters_is_still_metered(
     tmp_path: Path, client: ClientSession, upstream: Upstream
 ) -> None:
     """Nobody at the address of Redis: an open plan passes, and every request has its billable line."""
-    async with _nodes(1, tmp_path, "redis://127.0.0.1:1", client, upstream) as accounts:
+    async with running_nodes(1, tmp_path, "redis://127.0.0.1:1", client, upstream) as accounts:
         conf = {"limits": [{"name": "h", "requests": 1, "window": HOUR}], "without_counter": "open"}
-        await _plan(accounts, conf, this_month())
-        assert (await _drive(accounts, 20)) == {200: 20}
+        await give_plan(accounts, conf, this_month())
+        assert (await drive(accounts, 20)) == {200: 20}
         lines = accounts[0].admin.gateway.lines()[-20:]
     assert {(line["outcome"], line["units"], line["org"]) for line in lines} == {
         ("served", 1, accounts[0].organization)
@@ -280,14 +222,14 @@ async def test_an_upgrade_counts_from_its_own_start(
 ) -> None:
     """Another subscription or period start is another counter, and the old one is left alone."""
     periods = this_month()
-    async with _nodes(1, tmp_path, redis_url, client, upstream, LEASE_SECONDS="0.1") as accounts:
+    async with running_nodes(1, tmp_path, redis_url, client, upstream, LEASE_SECONDS="0.1") as accounts:
         (account,) = accounts
-        await _plan(accounts, {"limits": [], "quota": {"units": 4, "kind": "hard"}}, periods)
-        assert (await _drive(accounts, 6, concurrency=1))[200] == 4
+        await give_plan(accounts, {"limits": [], "quota": {"units": 4, "kind": "hard"}}, periods)
+        assert (await drive(accounts, 6, concurrency=1))[200] == 4
         old = counters.quota_key(account.organization, periods[0]["start"])
         periods[0]["start"] += 1000
-        await _plan(accounts, {"limits": [], "quota": {"units": 6, "kind": "hard"}}, periods)
-        assert (await _drive(accounts, 9, concurrency=1))[200] == 6
+        await give_plan(accounts, {"limits": [], "quota": {"units": 6, "kind": "hard"}}, periods)
+        assert (await drive(accounts, 9, concurrency=1))[200] == 6
         assert int(await redis.get(old)) == 4
 
 
