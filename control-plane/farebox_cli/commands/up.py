@@ -30,8 +30,8 @@ def up(
     """Start everything on this machine and keep it running until Ctrl-C.
 
     PostgreSQL and Redis (unless FAREBOX_DATABASE_URL or FAREBOX_REDIS_URL name others), a mail sink, a sample
-    API, a payments sandbox, the control plane, the worker, the collector and the embedded gateway. What dies is
-    started again.
+    API, a payments sandbox, the control plane, the worker, the collector and the embedded gateway. What dies
+    is started again.
     All data is in .farebox, or FAREBOX_HOME; removing that folder removes everything.
     """
     from farebox_cli.stack import ConfigurationError, MemberFailedError, StackOptions

@@ -49,8 +49,11 @@ async def paid_by_itself(scene: Scene, issued: Issued) -> None:
     say.chapter("The invoice is paid by itself")
     letter = await scene.mail(f"Invoice {issued.number}")
     say.check(
-        "$60.00" in letter, "the invoice was sent, and says that the card will be charged", found=letter
+        "$60.00" in letter and "We charge your payment method" in letter,
+        "the invoice was sent, and says that the card will be charged",
+        found=letter,
     )
+    await _paper(scene, issued, scene.link(letter))
     seconds = await until_state(scene, issued.id, "paid")
     say.say(f"{issued.number} is paid after {seconds:.1f} s of waiting; nobody did anything.")
     listed = await scene.api("GET", f"/{scene.account.organization}/payments")

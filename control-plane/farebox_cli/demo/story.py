@@ -28,7 +28,7 @@ async def tell(home: Path, *, stay: bool, narrator: Narrator | None = None) -> i
     """
     say = narrator or Narrator()
     folder = home / "story"
-    say.say(f"Starting PostgreSQL, Redis, mail, control plane, worker, collector and gateway in {home} …")
+    say.say(f"Starting servers, stand-ins, control plane, worker, collector and gateway in {home} …")
     async with running_stack(StackOptions(home=home, variables=VARIABLES)) as stack, Caller(say) as caller:
         folder.mkdir(exist_ok=True)
         scene = Scene(stack, say, caller, folder)
@@ -62,6 +62,7 @@ def _close(scene: Scene) -> None:
             ("control plane", where.web),
             ("API reference", f"{where.web}/api/docs"),
             ("gateway", where.gateway),
+            ("payments sandbox", where.payments),
             ("mails", where.mail_folder),
             ("usage log", where.usage_log),
             ("log-in", f"{EMAIL} / {PASSWORD}"),
