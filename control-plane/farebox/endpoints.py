@@ -286,7 +286,9 @@ async def serve(declared: Endpoint[Any, Any, Any], request: web.Request) -> web.
     body = await read_body(request, declared.body) if _takes_body(declared) else declared.body()
     query = read_query(request, declared.query)
     dry_run = declared.effect and admission.dry_run(request)
-    idempotent = None if dry_run else admission.idempotent(declared, request, principal, body)
+    idempotent = admission.idempotent(declared, request, principal, body)
+    if dry_run:
+        idempotent = None  # nothing is done, so nothing is remembered
     async with asyncio.timeout(_SECONDS_FOR_A_REQUEST):
         for last_try in (False, True):
             call = Call(request, declared, principal, body, query, now, dry_run, idempotent, AsyncExitStack())

@@ -4,6 +4,7 @@ Says exactly what the code does: each endpoint's success, each status it can ref
 stand behind it. Nothing is written by hand that the declarations know.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -125,11 +126,17 @@ def refusals_of(declared: Endpoint[Any, Any, Any]) -> tuple[Problem, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _operation_id(declared: Endpoint[Any, Any, Any]) -> str:
+    """Return a name that method and path alone make: unique, and the same whatever the code is called."""
+    words = re.findall(r"[A-Za-z0-9]+", declared.path)
+    return "_".join([declared.method.lower(), *words]).lower()
+
+
 def _operation(
     declared: Endpoint[Any, Any, Any], names: dict[tuple[Any, JsonSchemaMode], Any], schemas: dict[str, Any]
 ) -> dict[str, Any]:
     operation: dict[str, Any] = {
-        "operationId": declared.handler.__name__ + "_" + declared.tag.lower().replace(" ", "_"),
+        "operationId": _operation_id(declared),
         "summary": declared.summary,
         "description": declared.description + _who(declared),
         "tags": [declared.tag],
@@ -201,7 +208,9 @@ def _success(data: Any) -> dict[str, Any]:
 
 
 def _path_parameters(declared: Endpoint[Any, Any, Any]) -> Iterable[dict[str, Any]]:
-    for variable, prefix in declared.identifiers.items():
+    for variable in re.findall(r"\{(\w+)\}", declared.path):
+        # What is no id is the code of something in the catalogue.
+        prefix = declared.identifiers.get(variable, "code")
         body = _SHORT_ID if prefix in _SHORT_PREFIXES else _LONG_ID
         pattern = _CODE if prefix == "code" else f"^{prefix}_{body}$"
         yield {

@@ -27,6 +27,7 @@ from farebox import openapi
 from farebox.app import ENDPOINTS
 from farebox.clock import ManualClock
 from farebox.db import Database
+from farebox.endpoints import PREFIX, Endpoint
 
 DOCUMENT = openapi.document(ENDPOINTS, server="http://127.0.0.1")
 OPERATIONS = {
@@ -37,12 +38,10 @@ OPERATIONS = {
     )
 }
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-CASES = [
-    pytest.param(label, mode, id=f"{label}-{mode.value}")
-    for label in OPERATIONS
-    for mode in MODES
-    if mode is GenerationMode.POSITIVE or label != "GET /api/v1/plans"  # takes nothing that could be wrong
-]
+TAGS = sorted({declared.tag for declared in ENDPOINTS})
+CASES = [pytest.param(tag, mode, id=f"{tag}-{mode.value}") for tag in TAGS for mode in MODES]
+TAKES_NOTHING = {"GET /api/v1/plans", "GET /api/v1/add-ons"}
+"""What has no parameter and no body cannot be asked wrongly."""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -50,13 +49,25 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 20
+EXAMPLES = 12
 
 
-def explore(label: str, mode: GenerationMode, address: str, token: str, own: Mapping[str, str]) -> None:
+def label_of(declared: Endpoint[Any, Any, Any]) -> str:
+    """Return what schemathesis calls an endpoint."""
+    return f"{declared.method} {PREFIX}{declared.path}"
+
+
+def explore(
+    declared: Endpoint[Any, Any, Any], mode: GenerationMode, address: str, token: str, own: Mapping[str, str]
+) -> None:
     """Send generated requests, every other one with ids that exist, and hold each answer to the document."""
     checks = [*CHECKS, negative_data_rejection] if mode is GenerationMode.NEGATIVE else CHECKS
-    strategy = OPERATIONS[label].as_strategy(generation_mode=mode)
+    strategy = OPERATIONS[label_of(declared)].as_strategy(generation_mode=mode)
+    # What would ask a payment provider is only rehearsed: there is none here, and 503 says so.
+    if not declared.begins:
+        checks = [check for check in checks if check is not not_a_server_error]
+    rehearsed = {"Dry-Run": "true"} if declared.effect and not declared.begins else {}
+    headers = {"Authorization": f"Bearer {token}", **rehearsed}
 
     @hypothesis.seed(20_260_301)
     @hypothesis.settings(
@@ -66,16 +77,16 @@ def explore(label: str, mode: GenerationMode, address: str, token: str, own: Map
     def examples(case: schemathesis.Case[Any], existing: bool) -> None:
         if existing and mode is GenerationMode.POSITIVE:
             for variable in case.path_parameters or {}:
-                case.path_parameters[variable] = own[variable]
-        response = case.call(base_url=address, headers={"Authorization": f"Bearer {token}"})
+                case.path_parameters[variable] = own.get(variable, case.path_parameters[variable])
+        response = case.call(base_url=address, headers=headers)
         case.validate_response(response, checks=checks)
 
     examples()
 
 
-@pytest.mark.parametrize(("label", "mode"), CASES)
+@pytest.mark.parametrize(("tag", "mode"), CASES)
 async def test_every_answer_is_described(
-    api: Api, worker: Database, clock: ManualClock, label: str, mode: GenerationMode
+    api: Api, worker: Database, clock: ManualClock, tag: str, mode: GenerationMode
 ) -> None:
     """Valid and invalid requests alike: status, content type, headers and body are those of the document, and
     what the document forbids is refused.
@@ -92,7 +103,16 @@ async def test_every_answer_is_described(
         "code": "api",
         "invoice_id": await planting.invoice(worker, organization, number="N-1", at=clock.now(), minor=100),
     }
-    await asyncio.to_thread(explore, label, mode, api.address, ada.token, own)
+    wrong: dict[str, str] = {}
+    for declared in ENDPOINTS:
+        label = label_of(declared)
+        if declared.tag != tag or (mode is GenerationMode.NEGATIVE and label in TAKES_NOTHING):
+            continue
+        try:
+            await asyncio.to_thread(explore, declared, mode, api.address, ada.token, own)
+        except Exception as error:  # noqa: BLE001 - every endpoint is looked at, then all faults are shown
+            wrong[label] = str(error)
+    assert not wrong, "\n\n".join(f"{label}: {said}" for label, said in wrong.items())
 
 
 async def test_the_document_is_served_and_valid(api: Api) -> None:
