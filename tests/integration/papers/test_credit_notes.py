@@ -222,7 +222,7 @@ async def test_an_invoice_is_given_up_and_asked_for_again(world: World) -> None:
 
 
 async def test_the_proof_stays_what_it_was(world: World) -> None:
-    """A credit note is a document of its own: the invoice's export is the same after it, but for its state."""
+    """A credit note is a document of its own: the invoice's export stays the same, but for its state."""
     _, invoice = await billed(world)
 
     async def exported() -> dict[str, Any]:
