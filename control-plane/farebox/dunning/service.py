@@ -51,6 +51,9 @@ async def open_case(session: AsyncSession, invoice_id: UUID, *, wall: datetime) 
 
     None if the invoice is not overdue (any more), was given up, or has an open case. Needs the worker's role.
     """
+    seen = await facts.read(session, [invoice_id], wall=wall)
+    if not any(each.is_overdue for each in seen):
+        return None
     debt = await lock(session, invoice_id, wall=wall)
     if debt is None or not debt.is_overdue or debt.invoice_state not in {"finalized", "overdue"}:
         return None

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids, outbox
@@ -18,9 +18,19 @@ from farebox.dunning import facts, service
 from farebox.dunning.facts import Debt
 from farebox.dunning.model import DunningCase, DunningStep
 from farebox.dunning.schedule import Decision, Step
+from farebox.organizations import test_clock
 from farebox.subscriptions import service as subscriptions
 
 _LOOK_AGAIN: Final = timedelta(minutes=1)
+# Whether the case waits for a date that was decided on by the rules of today; nothing needs locking then.
+_WAITS: Final = text(
+    """
+    SELECT c.invoice_id, c.organization_id, c.next_step_at AS until,
+           c.state = 'open' AND c.next_step_at IS NOT NULL
+               AND c.decided_at >= (SELECT max(set_at) FROM dunning_policies) AS is_settled_on
+    FROM dunning_cases c WHERE c.id = :case
+    """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +45,12 @@ class Charge:
 
 async def take(session: AsyncSession, case_id: UUID, *, wall: datetime) -> Charge | None:
     """Do what is due of the case, and return the charge that is to be carried out now, if there is one."""
-    invoice_id = await session.scalar(select(DunningCase.invoice_id).where(DunningCase.id == case_id))
-    debt = None if invoice_id is None else await service.lock(session, invoice_id, wall=wall)
+    seen = (await session.execute(_WAITS, {"case": case_id})).one_or_none()
+    if seen is None or (
+        seen.is_settled_on and (await test_clock.time_of(session, seen.organization_id)).at(wall) < seen.until
+    ):
+        return None
+    debt = await service.lock(session, seen.invoice_id, wall=wall)
     case = await session.scalar(
         select(DunningCase)
         .where(DunningCase.id == case_id)
@@ -47,19 +61,22 @@ async def take(session: AsyncSession, case_id: UUID, *, wall: datetime) -> Charg
         return None
     if not debt.facts.is_owed:
         await service.settled(session, debt.organization_id, now=wall)
-        return None
-    if debt.is_disputed:
+    elif debt.is_disputed:
         await service.heed_dispute(session, case_id, wall=wall)
-        return None
-    begun = await session.scalar(
+    else:
+        return await _step(session, case, debt, wall)
+    return None
+
+
+async def _step(session: AsyncSession, case: DunningCase, debt: Debt, wall: datetime) -> Charge | None:
+    charge = await session.scalar(
         select(DunningStep).where(
-            DunningStep.case_id == case_id, DunningStep.round == case.round, DunningStep.state == "begun"
+            DunningStep.case_id == case.id, DunningStep.round == case.round, DunningStep.state == "begun"
         )
     )
     decision = facts.decide(debt)
     for step in decision.skipped:
         session.add(_row(case, step, debt, state="skipped", outcome=_why_skipped(step, decision, debt)))
-    charge = begun
     for step in decision.steps:
         if step.kind == "charge" and charge is None:
             charge = _row(case, step, debt, state="begun", outcome=None)
