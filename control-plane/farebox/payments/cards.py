@@ -19,7 +19,9 @@ async def keep(
     """Write the card down, or renew what is shown of it; the first becomes the default."""
     row = await session.scalar(
         select(PaymentMethod).where(
-            PaymentMethod.provider == provider, PaymentMethod.provider_id == card.provider_id
+            PaymentMethod.organization_id == organization_id,
+            PaymentMethod.provider == provider,
+            PaymentMethod.provider_id == card.provider_id,
         )
     )
     if row is None:

@@ -4,6 +4,8 @@ Dies anywhere without harm: a row that was placed and not recorded is found and 
 asks the provider by the order's own name.
 """
 
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -26,6 +28,8 @@ from farebox.payments.provider import (
 from farebox.problems import Refusal
 
 _TRIES = 3
+PAGE_LIFE: Final = timedelta(hours=1)
+"""After which a page that cannot be closed no longer keeps others from paying: what comes late is balance."""
 
 
 async def collect(
@@ -153,7 +157,14 @@ async def give_up(till: Till, row: Payment) -> Payment:
     """Give up an attempt that waits for a person; one that was paid in the meantime is recorded as paid."""
     provider = till.providers.named(row.provider)
     if row.checkout_id is not None and row.provider_id is None:
-        return await record_page(till, row, await provider.close_page(row.checkout_id))
+        found = await record_page(till, row, await provider.close_page(row.checkout_id))
+        if found.state not in ledger.LIVE or till.now() - row.created_at < PAGE_LIFE:
+            return found
+        async with till.database.transaction(organization=row.organization_id) as session:
+            reason = "Nobody paid on the page within an hour."
+            return await ledger.fail(
+                session, row.id, code="abandoned", reason=reason, state="canceled", now=till.now()
+            )
     if row.provider_id is None:
         return row
     return await record(till, row, await provider.cancel(row.provider_id))

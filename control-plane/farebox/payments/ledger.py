@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from farebox import ids, problems
 from farebox.credits import service as credit
-from farebox.credits.model import CreditEntry, CreditGrant
+from farebox.credits.model import CreditGrant
 from farebox.dunning import service as dunning
 from farebox.invoices import settlement
 from farebox.invoices.model import Invoice
@@ -215,7 +215,7 @@ async def reverse(
     for place in places.all():
         part = min(left, place.amount_minor - place.reversed_minor)
         if place.grant_id is not None:
-            part = await _take_balance(session, place.grant_id, part, now=now)
+            part = await credit.take_back(session, place.grant_id, part, now=now)
             out["balance"] += part
         elif place.invoice_id is not None and part:
             if reopens:
@@ -228,25 +228,6 @@ async def reverse(
     await session.flush()
     currency = row.currency
     return Reversed(Money(currency, out["balance"]), Money(currency, out["invoices"]), Money(currency, left))
-
-
-async def _take_balance(session: AsyncSession, grant_id: UUID, minor: int, *, now: datetime) -> int:
-    # Not locked: should an invoice burn it in between, the database refuses the sum and this is tried again.
-    grant = await session.scalar(select(CreditGrant).where(CreditGrant.id == grant_id))
-    part = min(minor, grant.remaining_minor) if grant is not None else 0
-    if grant is not None and part:
-        entry = CreditEntry(
-            id=ids.uuid7(),
-            organization_id=grant.organization_id,
-            grant_id=grant_id,
-            kind="expire",
-            amount_minor=-part,
-            invoice_id=None,
-            at=now,
-        )
-        session.add(entry)
-        await session.flush()
-    return part
 
 
 async def reversible(session: AsyncSession, payment_id: UUID) -> int:

@@ -191,11 +191,14 @@ class ProviderCustomer(Base):
 
 
 class PaymentMethod(Base):
-    """A saved card, as far as it may be shown. `provider_id` charges it, with our secret key alone."""
+    """A saved card, as far as it may be shown. `provider_id` charges it, with our secret key alone.
+
+    Paystack gives two organizations with one billing address the same id for the same card.
+    """
 
     __tablename__ = "payment_methods"
     __table_args__ = (
-        UniqueConstraint("provider", "provider_id"),
+        UniqueConstraint("organization_id", "provider", "provider_id"),
         Index("ix_payment_methods_organization_id", "organization_id"),
         Index(
             "uq_payment_methods_default",

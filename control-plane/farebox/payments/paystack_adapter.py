@@ -7,6 +7,7 @@ that is its idempotency. It knows a customer by his address, so there is none to
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 import aiohttp
 
@@ -46,6 +47,7 @@ class Paystack:
     """The provider `paystack`."""
 
     name: Final = "paystack"
+    reads_disputes: Final = False
 
     def __init__(self, key: str, url: str, session: aiohttp.ClientSession, *, timeout: float) -> None:
         """Talk to `url` with the secret key; a request may take `timeout` seconds."""
@@ -81,7 +83,7 @@ class Paystack:
 
     async def observe(self, provider_id: str) -> Seen:
         """GET /transaction/verify/{reference}."""
-        return _payment(await self._ask("GET", f"/transaction/verify/{provider_id}"))
+        return _payment(await self._ask("GET", f"/transaction/verify/{quote(provider_id, safe='')}"))
 
     async def observe_page(self, page_id: str) -> Page:
         """Read the page's transaction; its address is not told twice."""

@@ -83,9 +83,12 @@ async def place(
     before = await _asked_before(session, demand)
     if before is not None:
         return Placed(before, None)
+    # Attempts first, the invoice after them: one that succeeds in between, which takes no turn, is then seen
+    # as live or its invoice as paid, never as neither.
+    live = await _live(session, demand)
     invoice = await _owing(session, demand) if demand.invoice_id is not None else None
     amount = demand.amount or _open(invoice)
-    for other in await _live(session, demand):
+    for other in live:
         if other.state in _UNDER_WAY:
             raise Refusal(problems.PAYMENT_IN_PROGRESS, details={"payment": public_id(other.id)})
         is_same = other.flow == demand.flow and Money(other.currency, other.amount_minor) == amount

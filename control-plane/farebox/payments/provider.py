@@ -158,6 +158,11 @@ class Provider(Protocol):
         """`stripe` or `paystack`, as it stands in our rows."""
         ...
 
+    @property
+    def reads_disputes(self) -> bool:
+        """Whether chargebacks are read; those of one that does not are handled in its dashboard."""
+        ...
+
     async def customer(self, account: Account) -> str:
         """Make the organization known; returns the provider's id. The same account gets the same id."""
         ...

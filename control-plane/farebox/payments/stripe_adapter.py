@@ -38,6 +38,7 @@ class Stripe:
     """The provider `stripe`."""
 
     name: Final = "stripe"
+    reads_disputes: Final = True
 
     def __init__(self, key: str, url: str, session: aiohttp.ClientSession, *, timeout: float) -> None:
         """Talk to `url` with the secret key; a request may take `timeout` seconds."""

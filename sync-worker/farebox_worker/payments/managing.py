@@ -89,6 +89,21 @@ async def look_at_invoice(till: Till, provider_id: str) -> bool:
     return await _take(till, await _api(till).invoice(provider_id))
 
 
+async def look_at_all(till: Till) -> None:
+    """Record every live subscription and its invoices as they are now."""
+    async with till.database.transaction() as session:
+        live = list(await session.scalars(select(StripeSubscription.provider_id).where(choosing.LIVE)))
+    for provider_id in live:
+        if provider_id is not None:
+            await _look_at_all_of(till, provider_id)
+
+
+async def _look_at_all_of(till: Till, provider_id: str) -> None:
+    await look(till, provider_id)
+    async for seen in _api(till).invoices(provider_id):
+        await _take(till, seen)
+
+
 async def _take(till: Till, seen: SeenInvoice) -> bool:
     if seen.subscription is None:
         return False
@@ -123,9 +138,7 @@ async def _steer(till: Till, row_id: UUID) -> None:
         await _leave(till, await _fresh(till, row_id))
         return
     if till.now() - row.updated_at >= LOOK_AGAIN:
-        await look(till, row.provider_id)
-        async for seen in _api(till).invoices(row.provider_id):
-            await _take(till, seen)
+        await _look_at_all_of(till, row.provider_id)
     await _follow(till, row_id, ours)
     for invoice_id in await _to_ask(till, row_id):
         await _place(till, row_id, invoice_id)
@@ -235,7 +248,7 @@ async def _place(till: Till, row_id: UUID, invoice_id: UUID) -> None:
     """Commit that Stripe is to ask for an invoice, and how much: what it does not ask for already."""
     async with _locked(till, row_id) as (session, row):
         await placing.take_turns(session, row.organization_id)
-        invoice = await session.get_one(Invoice, invoice_id)
+        # Before the invoice, so that a payment that succeeds in between is seen in one of the two.
         under_way = await session.scalar(
             select(func.count())
             .select_from(Payment)
@@ -245,6 +258,7 @@ async def _place(till: Till, row_id: UUID, invoice_id: UUID) -> None:
                 or_(Payment.invoice_id == invoice_id, Payment.invoice_id.is_(None)),
             )
         )
+        invoice = await session.get_one(Invoice, invoice_id)
         if row.state != "running" or under_way or not invoice.open_minor:
             return
         asked, owed = await _asked(session, row_id)

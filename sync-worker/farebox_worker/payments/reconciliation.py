@@ -19,12 +19,18 @@ from farebox.payments.comparing import Difference, Entry, differences, shown
 from farebox.payments.model import Dispute, Payment, ReconciliationReport, Refund
 from farebox.payments.provider import Provider, Seen, SeenDispute, SeenRefund
 from farebox.problems import Refusal
-from farebox_worker.payments import events
+from farebox_worker.payments import events, managing
 from farebox_worker.payments.events import ParkedError
 
 DAY: Final = timedelta(days=1)
 SETTLING: Final = timedelta(minutes=10)
 """How long after a day's end its last objects may still be on their way here."""
+_ON_ITS_WAY: Final = timedelta(minutes=1)
+"""What is placed here just before the end may be made at the provider just after it."""
+_NOT_READ: Final = {
+    "kind": "dispute", "name": "", "fault": "not_read", "ours": None, "theirs": None,
+    "done": "not read: this provider's disputes are handled in its dashboard",
+}  # fmt: skip
 log = structlog.get_logger(__name__)
 
 
@@ -80,9 +86,16 @@ async def due(till: Till) -> list[Report]:
 
 async def reconcile(till: Till, provider: Provider, start: datetime, end: datetime) -> Report:
     """Compare a window both ways, repair what is safe, and write the report."""
+    if provider.name == "stripe":
+        await managing.look_at_all(till)
     theirs = await _theirs(provider, start, end)
     ours = await _ours(till, provider.name, start, end, theirs)
-    found = differences(ours, theirs.entries())
+    here = {each.name for each in ours}
+    nobodys = {
+        name for name, seen in theirs.payments.items()
+        if name not in here and seen.payment is None and _coarse(seen.state) == "no money"
+    }  # fmt: skip
+    found = differences(ours, [each for each in theirs.entries() if each.name not in nobodys])
     written: list[dict[str, Any]] = [
         dict(shown(each, await _settle(till, provider.name, each, theirs))) for each in found
     ]
@@ -93,7 +106,7 @@ async def reconcile(till: Till, provider: Provider, start: datetime, end: dateti
         compared=len(theirs.entries()),
         repaired=sum(each["done"] == "repaired" for each in written),
         parked=sum(each["done"] != "repaired" for each in written),
-        differences=written,
+        differences=written if provider.reads_disputes else [*written, dict(_NOT_READ)],
     )
     await _keep(till, report)
     log.info("reconciled", provider=provider.name, compared=report.compared, parked=report.parked)
@@ -116,7 +129,7 @@ async def _ours(till: Till, provider: str, start: datetime, end: datetime, their
                 Payment.provider == provider,
                 Payment.provider_id.is_not(None),
                 Payment.provider_id.in_(list(theirs.payments))
-                | ((Payment.created_at >= start) & (Payment.created_at < end - timedelta(minutes=1))),
+                | ((Payment.created_at >= start) & (Payment.created_at < end - _ON_ITS_WAY)),
             )
         )
         entries = [
@@ -124,7 +137,12 @@ async def _ours(till: Till, provider: str, start: datetime, end: datetime, their
             for row in payments
         ]
         refunds = await session.scalars(
-            select(Refund).where(Refund.provider == provider, Refund.provider_id.in_(list(theirs.refunds)))
+            select(Refund).where(
+                Refund.provider == provider,
+                Refund.provider_id.is_not(None),
+                Refund.provider_id.in_(list(theirs.refunds))
+                | ((Refund.created_at >= start) & (Refund.created_at < end - _ON_ITS_WAY)),
+            )
         )
         entries += [
             Entry("refund", row.provider_id or "", Money(row.currency, row.amount_minor), row.state)
@@ -132,7 +150,9 @@ async def _ours(till: Till, provider: str, start: datetime, end: datetime, their
         ]
         disputes = await session.scalars(
             select(Dispute).where(
-                Dispute.provider == provider, Dispute.provider_id.in_(list(theirs.disputes))
+                Dispute.provider == provider,
+                Dispute.provider_id.in_(list(theirs.disputes))
+                | ((Dispute.opened_at >= start) & (Dispute.opened_at < end)),
             )
         )
         entries += [

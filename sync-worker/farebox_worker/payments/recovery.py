@@ -6,6 +6,7 @@ can then be tried anew. Waits longer than any request takes: what is on its way 
 
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 import structlog
 from sqlalchemy import select
@@ -24,21 +25,32 @@ WAITING: Final = timedelta(hours=1)
 ABANDONED: Final = timedelta(hours=24)
 """After which a payment that nobody finished is given up."""
 BATCH: Final = 100
+_FIRST: Final = UUID(int=0)
 log = structlog.get_logger(__name__)
 
 
 async def recover(till: Till) -> int:
     """Look at everything that is open for too long; returns how many were moved on."""
-    moved = 0
-    for row in await _payments(till):
-        moved += await _guarded(till, row)
-    for refund, payment in await _refunds(till):
-        try:
-            done = await refunding.carry_out(till, refund, payment)
-            moved += done.state != refund.state
-        except (ProviderError, Refusal) as error:
-            log.warning("refund_not_recovered", refund=refunding.public_id(refund.id), error=describe(error))
+    moved, after = 0, _FIRST
+    while payments := await _payments(till, after):
+        for row in payments:
+            moved += await _guarded(till, row)
+        after = payments[-1].id
+    after = _FIRST
+    while refunds := await _refunds(till, after):
+        for refund, payment in refunds:
+            moved += await _refund(till, refund, payment)
+        after = refunds[-1][0].id
     return moved
+
+
+async def _refund(till: Till, refund: Refund, payment: Payment) -> int:
+    before = refund.state
+    try:
+        return int((await refunding.carry_out(till, refund, payment)).state != before)
+    except (ProviderError, Refusal) as error:
+        log.warning("refund_not_recovered", refund=refunding.public_id(refund.id), error=describe(error))
+        return 0
 
 
 async def _guarded(till: Till, row: Payment) -> int:
@@ -78,18 +90,18 @@ async def _payment(till: Till, row: Payment) -> Payment:
         )
 
 
-async def _payments(till: Till) -> list[Payment]:
+async def _payments(till: Till, after: UUID) -> list[Payment]:
     now = till.now()
     unanswered = (Payment.state == "created") & (Payment.updated_at < now - UNANSWERED)
     waiting = Payment.state.in_(("processing", "requires_action")) & (Payment.updated_at < now - WAITING)
     async with till.database.transaction() as session:
         found = await session.scalars(
-            select(Payment).where(unanswered | waiting).order_by(Payment.updated_at).limit(BATCH)
+            select(Payment).where(unanswered | waiting, Payment.id > after).order_by(Payment.id).limit(BATCH)
         )
         return list(found)
 
 
-async def _refunds(till: Till) -> list[tuple[Refund, Payment]]:
+async def _refunds(till: Till, after: UUID) -> list[tuple[Refund, Payment]]:
     now = till.now()
     unanswered = (Refund.state == "created") & (Refund.updated_at < now - UNANSWERED)
     waiting = (Refund.state == "processing") & (Refund.updated_at < now - WAITING)
@@ -97,8 +109,8 @@ async def _refunds(till: Till) -> list[tuple[Refund, Payment]]:
         found = await session.execute(
             select(Refund, Payment)
             .join(Payment, Payment.id == Refund.payment_id)
-            .where(unanswered | waiting)
-            .order_by(Refund.updated_at)
+            .where(unanswered | waiting, Refund.id > after)
+            .order_by(Refund.id)
             .limit(BATCH)
         )
         return [(row[0], row[1]) for row in found]

@@ -275,7 +275,12 @@ def make_tables() -> None:
             ["organization_id"], ["organizations.id"], name=op.f("fk_payment_methods_organization_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_payment_methods")),
-        sa.UniqueConstraint("provider", "provider_id", name=op.f("uq_payment_methods_provider_provider_id")),
+        sa.UniqueConstraint(
+            "organization_id",
+            "provider",
+            "provider_id",
+            name=op.f("uq_payment_methods_organization_id_provider_provider_id"),
+        ),
     )
     op.create_index(
         "ix_payment_methods_organization_id", "payment_methods", ["organization_id"], unique=False
