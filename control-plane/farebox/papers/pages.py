@@ -18,7 +18,6 @@ from sqlalchemy import text
 from farebox import ids, problems
 from farebox.addresses import caller_address
 from farebox.credit_notes import service as credit_notes
-from farebox.db import enter_organization
 from farebox.files import Pdf
 from farebox.files import answer as file_answer
 from farebox.html import page
@@ -94,6 +93,21 @@ async def pay(request: web.Request) -> web.Response:
     return _to(here)
 
 
+async def back(request: web.Request) -> web.Response:
+    """Receive whoever comes back from a provider's page. It asks nothing and tells nothing of the payment:
+    whether it was made is known by the provider's word alone, and the receipt says so.
+    """
+    language = _spoken(request)
+    words = WORDS[language]
+    return page(
+        "invoice_closed.html",
+        headers=_headers(request),
+        language=language,
+        title=words.back,
+        hint=words.back_hint,
+    )
+
+
 async def style(_request: web.Request) -> web.Response:
     """Answer with the page's style sheet."""
     sheet = resources.files("farebox").joinpath("templates/invoice.css").read_text(encoding="utf-8")
@@ -119,7 +133,6 @@ async def _opened(request: web.Request) -> Opened | web.Response:
         organization = await session.scalar(_ENTER, {"invoice": invoice_id})
         if organization is None:
             return _closed(request, problems.NOT_FOUND.status)
-        await enter_organization(session, organization)
         view = await invoices.show(session, invoice_id)
         exported = await invoices.export(session, invoice_id)
         notes = await credit_notes.of_invoice(session, invoice_id)
@@ -143,7 +156,7 @@ def _page(request: web.Request, opened: Opened, *, problem: Problem | None = Non
         paper=paper,
         words=said.words,
         state=view.state,
-        state_name=said.words.states.get(view.state, view.state),
+        state_name=_state(view, said.words.states),
         total=said.amount(view.total.minor),
         paid=said.amount(view.paid.minor) if view.paid.minor else None,
         notes=[(number, said.amount(amount.minor)) for number, amount in opened.notes],
@@ -153,9 +166,13 @@ def _page(request: web.Request, opened: Opened, *, problem: Problem | None = Non
     )
 
 
+def _state(view: InvoiceView, names: Mapping[str, str]) -> str:
+    """Return the state's name; none where an invoice asked for nothing, so that nobody waits for it."""
+    return "" if view.state == "finalized" and view.open.minor == 0 else names.get(view.state, view.state)
+
+
 def _closed(request: web.Request, status: int) -> web.Response:
-    asked = request.headers.get(hdrs.ACCEPT_LANGUAGE, "").partition(",")[0].partition(";")[0].strip()
-    language = language_for(asked)
+    language = _spoken(request)
     words = WORDS[language]
     is_old = status == _GONE
     return page(
@@ -166,6 +183,12 @@ def _closed(request: web.Request, status: int) -> web.Response:
         title=words.expired if is_old else words.not_found,
         hint=words.expired_hint if is_old else words.not_found_hint,
     )
+
+
+def _spoken(request: web.Request) -> str:
+    """Return the language that the browser prefers, of those that we write."""
+    asked = request.headers.get(hdrs.ACCEPT_LANGUAGE, "").partition(",")[0].partition(";")[0]
+    return language_for(asked.strip())
 
 
 def _headers(request: web.Request) -> dict[str, str]:
@@ -201,5 +224,6 @@ ROUTES: Final = (
     web.get("/invoices/{token}", show),
     web.get("/invoices/{token}/pdf", download),
     web.post("/invoices/{token}/pay", pay),
+    web.get("/portal/payments/{payment_id}", back),
     web.get("/pages/invoice.css", style),
 )

@@ -74,7 +74,8 @@ class Words:
     expired: str
     expired_hint: str
     cannot_pay: str
-    credit_notes: str
+    back: str
+    back_hint: str
 
 
 ENGLISH: Final = Words(
@@ -146,7 +147,8 @@ ENGLISH: Final = Words(
     expired="This link is too old",
     expired_hint="Links to invoices hold for 90 days. After logging in, the owner finds every invoice.",
     cannot_pay="It cannot be paid here just now. Nothing was charged; please try again in a minute.",
-    credit_notes="Credit notes",
+    back="Back from paying",
+    back_hint="If you paid, a receipt comes by mail. You can close this page.",
 )  # fmt: skip
 GERMAN: Final = Words(
     invoice="Rechnung",
@@ -217,7 +219,8 @@ GERMAN: Final = Words(
     expired="Dieser Link ist zu alt",
     expired_hint="Links zu Rechnungen gelten 90 Tage. Nach der Anmeldung finden Sie jede Rechnung.",
     cannot_pay="Die Zahlung ist gerade nicht möglich. Es wurde nichts abgebucht; bitte gleich noch einmal.",
-    credit_notes="Rechnungskorrekturen",
+    back="Zurück von der Zahlung",
+    back_hint="Wenn Sie bezahlt haben, kommt eine Quittung per E-Mail. Sie können diese Seite schließen.",
 )  # fmt: skip
 FRENCH: Final = Words(
     invoice="Facture",
@@ -288,7 +291,8 @@ FRENCH: Final = Words(
     expired="Ce lien est trop ancien",
     expired_hint="Ces liens sont valables 90 jours. Après connexion, vous retrouvez toutes vos factures.",
     cannot_pay="Le paiement est impossible pour le moment. Rien n’a été débité ; réessayez dans un instant.",
-    credit_notes="Avoirs",
+    back="Retour du paiement",
+    back_hint="Si vous avez payé, un reçu arrive par e-mail. Vous pouvez fermer cette page.",
 )  # fmt: skip
 SPANISH: Final = Words(
     invoice="Factura",
@@ -359,7 +363,8 @@ SPANISH: Final = Words(
     expired="Este enlace es demasiado antiguo",
     expired_hint="Los enlaces valen 90 días. Tras iniciar sesión encontrará todas sus facturas.",
     cannot_pay="Ahora no se puede pagar. No se ha cobrado nada; inténtelo de nuevo en un momento.",
-    credit_notes="Abonos",
+    back="De vuelta del pago",
+    back_hint="Si ha pagado, recibirá un recibo por correo. Puede cerrar esta página.",
 )  # fmt: skip
 WORDS: Final[Mapping[str, Words]] = MappingProxyType(
     {"en": ENGLISH, "de": GERMAN, "fr": FRENCH, "es": SPANISH}

@@ -83,6 +83,8 @@ async def test_the_button_leads_to_the_providers_page(house: House) -> None:
         assert led[0].startswith(house.sandbox.url)
         async with browser.get(led[0]) as response:
             assert response.status == 200
+        async with browser.get(house.api.address + "/portal/payments/pay_whatever") as response:
+            assert (response.status, "receipt comes by mail" in await response.text()) == (200, True)
         async with browser.get(url) as response:
             assert house.sandbox.url in response.headers["Content-Security-Policy"]
     row = await house.one("SELECT actor, state, amount_minor FROM payments")
