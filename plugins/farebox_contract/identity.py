@@ -75,10 +75,35 @@ def canonical(identity: Identity) -> str:
     )
 
 
+class Signer:
+    """Signs many identities by the same secrets: each secret's part of HMAC (RFC 2104) is done once."""
+
+    __slots__ = ("_pads",)
+
+    def __init__(self, secrets: Sequence[bytes]) -> None:
+        self._pads = tuple((_pad(secret, 0x36), _pad(secret, 0x5C)) for secret in secrets)
+
+    def sign(self, identity: Identity) -> str:
+        """Return the signature header: `v1=` and 64 hexadecimal digits for each secret, parted by commas."""
+        text = canonical(identity).encode("utf-8", "surrogateescape")
+        signatures = []
+        for inner, outer in self._pads:
+            digest, seal = inner.copy(), outer.copy()
+            digest.update(text)
+            seal.update(digest.digest())
+            signatures.append(f"{VERSION}={seal.hexdigest()}")
+        return ",".join(signatures)
+
+
+def _pad(secret: bytes, byte: int) -> "hashlib._Hash":
+    block = hashlib.sha256().block_size
+    key = hashlib.sha256(secret).digest() if len(secret) > block else secret
+    return hashlib.sha256(bytes(part ^ byte for part in key.ljust(block, b"\0")))
+
+
 def sign(identity: Identity, secrets: Sequence[bytes]) -> str:
-    """Return the signature header: `v1=` and 64 hexadecimal digits for each secret, separated by commas."""
-    text = canonical(identity).encode("utf-8", "surrogateescape")
-    return ",".join(f"{VERSION}={hmac.digest(secret, text, hashlib.sha256).hex()}" for secret in secrets)
+    """Return the signature header of one identity (see `Signer`)."""
+    return Signer(secrets).sign(identity)
 
 
 def read_secrets(text: str) -> tuple[bytes, ...]:

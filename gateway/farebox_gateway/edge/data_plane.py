@@ -107,7 +107,7 @@ class DataPlane:
             target, host = request_text.from_absolute(target, host)
         headers = CIMultiDict(message_headers)
         remote = self._remote.of(request, headers)
-        for spoofed in [name for name in headers if request_text.speaks_for_us(name)]:
+        for spoofed in [name for name in headers if name[:1] in "Xx" and request_text.speaks_for_us(name)]:
             headers.popall(spoofed, None)
         return Journey(
             request=request,

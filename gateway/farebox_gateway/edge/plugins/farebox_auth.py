@@ -87,7 +87,7 @@ class FareboxAuth(Plugin):
         self._lookup = Lookup(find_consumer)
         self._store = store
         self._default_prefix = default_prefix
-        self._secrets = tuple(identity_secrets)
+        self._signer = identity.Signer(identity_secrets) if identity_secrets else None
 
     def check(self, place: Place, conf: Any) -> dict[str, Any]:
         """Also refuse what could never match: networks, scopes, half an owner, two limits of one name."""
@@ -173,7 +173,7 @@ class FareboxAuth(Plugin):
         headers[_REQUEST_ID] = exchange.rid
         if exchange.environment is not None:
             headers[_ENVIRONMENT] = exchange.environment
-        if self._secrets:
+        if self._signer is not None:
             consumer, credential = exchange.consumer, exchange.credential
             signed = identity.Identity(
                 time_ms=now,
@@ -186,7 +186,7 @@ class FareboxAuth(Plugin):
                 group="" if consumer is None else consumer.group_id or "",
                 tier=exchange.tier,
             )
-            headers[_SIGNATURE] = identity.sign(signed, self._secrets)
+            headers[_SIGNATURE] = self._signer.sign(signed)
 
 
 def _invalid(exchange: Exchange) -> Refusal:
