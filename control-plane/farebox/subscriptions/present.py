@@ -54,6 +54,7 @@ class Present:
     state: str
     started_at: datetime
     time_zone: str
+    anchor_day: int
     period: Period
     period_id: UUID | None
     version_id: UUID
@@ -101,6 +102,7 @@ def present_of(row: Mapping[Any, Any], *, wall: datetime) -> Present:
         state=row["state"],
         started_at=row["started_at"],
         time_zone=row["time_zone"],
+        anchor_day=row["anchor_day"],
         period=latest if running else course.around(now),
         period_id=row["period_id"] if running else None,
         version_id=row["version_id"],

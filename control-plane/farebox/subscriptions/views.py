@@ -17,6 +17,7 @@ from farebox.subscriptions.fields import (
     history,
     show,
 )
+from farebox.subscriptions.leaving import refuse_after_use
 from farebox.web import Answer
 
 _PATH = "/billing/subscription"
@@ -39,6 +40,7 @@ async def upgrade(call: Call[PlanChange, Nothing]) -> Answer[SubscriptionView]:
     limits hold at the gateways within a second or so.
     """
     offer = await plans.offer(call.session, call.body.plan)
+    await refuse_after_use(call.session, call.organization_id, wall=call.now, to=offer.charges)
     await wishes.change(
         call.session, call.organization_id, offer, when="now", wall=call.now, actor=ledger.user(call.user_id)
     )
@@ -74,6 +76,8 @@ async def change(call: Call[ChangeInput, Nothing]) -> Answer[SubscriptionView]:
     """
     body = call.body
     offer = await plans.offer(call.session, body.plan)
+    if body.when == "now":
+        await refuse_after_use(call.session, call.organization_id, wall=call.now, to=offer.charges)
     await wishes.change(
         call.session,
         call.organization_id,
@@ -109,6 +113,8 @@ async def cancel(call: Call[CancelInput, Nothing]) -> Answer[SubscriptionView]:
     """Ends the subscription at its running period's end, or now; the free plan follows. Until then it
     serves, and the cancellation can be taken back.
     """
+    if call.body.when == "now":
+        await refuse_after_use(call.session, call.organization_id, wall=call.now)
     await wishes.cancel(
         call.session,
         call.organization_id,
