@@ -53,9 +53,9 @@ async def paid_by_itself(scene: Scene, issued: Issued) -> None:
         "the invoice was sent, and says that the card will be charged",
         found=letter,
     )
+    await until_state(scene, issued.id, "paid")
+    say.say(f"{issued.number} is paid, and nobody did anything.")
     await _paper(scene, issued, scene.link(letter))
-    seconds = await until_state(scene, issued.id, "paid")
-    say.say(f"{issued.number} is paid after {seconds:.1f} s of waiting; nobody did anything.")
     listed = await scene.api("GET", f"/{scene.account.organization}/payments")
     [payment] = listed.data["items"]
     ours = (payment["invoice_id"], payment["state"], payment["amount"]["minor"])
