@@ -56,7 +56,7 @@ PAYMENT_SUCCEEDED: Final = Job("payment.succeeded")
 PAYMENT_FAILED: Final = Job("payment.failed")
 """Payload: `payment`, its public id. An attempt to get money failed."""
 CREDIT_NOTE_REFUND: Final = Job("credit_note.refund")
-"""Payload: `credit_note`, its id (`cn_…`). Refund what it planned; what cannot be refunded becomes balance."""
+"""Payload: `credit_note`, its id (`cn_…`). Refund what it planned; what cannot be becomes balance."""
 
 
 class OutboxRow(Base):

@@ -61,9 +61,7 @@ async def settle(api: Api, worker: Database, clock: ManualClock, email: str) -> 
     await planting.billing(worker, organization, clock.now())
     paid = await planting_payments.payments(worker, organization, clock.now())
     paid["dun"] = await planting_dunning.dunning(worker, organization, clock.now())
-    paid["cn"] = await planting_papers.credit_note(
-        worker, organization, number=f"{email}-2", at=clock.now()
-    )
+    paid["cn"] = await planting_papers.credit_note(worker, organization, number=f"{email}-2", at=clock.now())
     return Tenant(person, organization, {"key": key, "inv": invoice, "org": person.organization_id, **paid})
 
 
@@ -198,6 +196,7 @@ async def test_the_walk_turns_red_when_the_wall_is_broken(
                 "SELECT qual, with_check FROM pg_policies WHERE tablename = $1 AND policyname = 'tenant'",
                 table,
             )
+            assert policy is not None, table
             tenant = f"CREATE POLICY tenant ON {table} TO farebox_app USING ({policy['qual']})"
             check = f" WITH CHECK ({policy['with_check']})" if policy["with_check"] else ""
             for breakage, mending in (

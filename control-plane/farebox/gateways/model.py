@@ -34,8 +34,8 @@ class Gateway(Base):
 
 
 class GatewayNode(Base):
-    """One node of a gateway, as it was last seen. `drift` is the last report on it, `drift_since` when one with
-    differences came after one without.
+    """One node of a gateway, as it was last seen. `drift` is the last report on it, `drift_since` when one
+    with differences came after one without.
     """
 
     __tablename__ = "gateway_nodes"
