@@ -1,8 +1,7 @@
 """What an invoice says: lines, taxes, sums and the snapshot, out of a period's quantities. Pure.
 
-Everything that a later reader needs to derive the invoice again goes into the snapshot, because plans,
-clocks, tax rates and coupons go on living after it. Earlier periods whose usage changed are billed here by
-difference: what they come to now, less what was billed already, at the price and with the coupons of then.
+Earlier periods whose usage changed are billed here by difference: what they come to now, less what was billed
+already, at the price and with the coupons of then.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,21 +11,18 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from farebox import ids
 from farebox.billing_details.parties import Seller
 from farebox.invoices.proof import instant
-from farebox.invoices.rating import ROUNDING, Discount, RatedLine, plain
+from farebox.invoices.rating import Discount, RatedLine, plain
+from farebox.invoices.snapshot import snapshot
 from farebox.invoices.terms import REGULAR, Metered, Party, Term, lines_of
-from farebox.money import MINOR_DIGITS, Money
-from farebox.subscriptions.periods import BUCKET_SECONDS
+from farebox.money import Money
 from farebox.taxes.deciding import Rate, taxes_of
 from farebox.taxes.levying import Levied, included, levy
 from farebox.usage.nodes import NodeReport
-from farebox.usage.quantities import Count
 
 __all__ = ["DEFAULT_TERMS_DAYS", "Draft", "Line", "Metered", "Party", "Term", "draft"]
 
-SNAPSHOT_VERSION: Final = 2
 DEFAULT_TERMS_DAYS: Final = 14
 USAGE_CODE: Final = "usage"
 """The code of a line of zero that names units which nothing charges for."""
@@ -124,7 +120,7 @@ def draft(
         taxes=taxes,
         tax=tax,
         total=subtotal + tax,
-        snapshot=_snapshot(
+        snapshot=snapshot(
             party, metered, changed, discounts, taxes, seller, retired, statement_digest=statement_digest
         ),
         billed={each.term.period_id: each.meters for each in (metered, *changed)},
@@ -220,103 +216,6 @@ def _correction_lines(metered: Metered) -> Iterable[Line]:
             term.period_id,
             "correction",
         )
-
-
-def _snapshot(
-    party: Party,
-    metered: Metered,
-    changed: Sequence[Metered],
-    discounts: Sequence[Discount],
-    taxes: Sequence[Levied],
-    seller: Seller,
-    retired: Sequence[NodeReport],
-    *,
-    statement_digest: bytes,
-) -> Mapping[str, Any]:
-    term = metered.term
-    return {
-        "version": SNAPSHOT_VERSION,
-        "issuer": seller.code,
-        "seller": seller.shown(),
-        "organization": {"id": f"org_{party.public_id}", "name": party.name},
-        "buyer": {"legal_name": party.name} if party.buyer is None else party.buyer.shown(),
-        "currency": term.currency,
-        "minor_digits": MINOR_DIGITS[term.currency],
-        "rounding": ROUNDING,
-        "taxes": [
-            {
-                "kind": each.tax.kind,
-                "name": each.tax.name,
-                "country": each.tax.country,
-                "region": each.tax.region,
-                "rate": plain(each.tax.rate),
-                "inclusive": each.tax.inclusive,
-            }
-            for each in taxes
-        ],
-        "test_clock": [
-            {"began_at": instant(entry.began_at), "offset_ms": round(entry.offset.total_seconds() * 1000)}
-            for entry in party.time.offsets
-        ],
-        "bucket_seconds": BUCKET_SECONDS,
-        **_terms(metered, discounts),
-        "corrections": [
-            _terms(each, each.term.discounts)
-            | {"billed_units": each.term.billed_units, "billed_meters": dict(each.term.billed_meters)}
-            for each in changed
-        ],
-        "retired_nodes": [_retired(node) for node in retired],
-        "statement_digest": statement_digest.hex(),
-    }
-
-
-def _terms(metered: Metered, discounts: Sequence[Discount]) -> dict[str, Any]:
-    term, quantities = metered.term, metered.quantities
-    return {
-        "subscription": f"sub_{term.subscription}",
-        "plan": term.plan,
-        "charges": list(term.charges),
-        "time_zone": term.time_zone,
-        "anchor_day": term.anchor_day,
-        "period": {
-            "id": ids.encode("per", term.period_id),
-            "start": instant(term.starts_at),
-            "end": instant(term.ends_at),
-            "is_first": term.is_first,
-            "is_last": term.is_last,
-            "kind": term.kind,
-        },
-        "quota_units": term.quota_units,
-        "meters": list(term.meters),
-        "measured": dict(metered.meters),
-        "usage_corrections": list(metered.corrections),
-        "discounts": [
-            {
-                "code": each.code,
-                "name": each.name,
-                "percent": None if each.percent is None else plain(each.percent),
-                "amount_minor": None if each.amount is None else each.amount.minor,
-            }
-            for each in discounts
-        ],
-        "billable_rule": quantities.rule,
-        "metered": _count(quantities.total),
-        "billable": _count(quantities.billable),
-        "excluded": {reason: _count(count) for reason, count in quantities.excluded.items()},
-    }
-
-
-def _count(count: Count) -> dict[str, int]:
-    return {"requests": count.requests, "units": count.units}
-
-
-def _retired(node: NodeReport) -> dict[str, Any]:
-    return {
-        "node": node.code,
-        "retired_at": None if node.retired_at is None else instant(node.retired_at),
-        "read_to_end_at": None if node.read_to_end_at is None else instant(node.read_to_end_at),
-        "note": node.retired_note,
-    }
 
 
 def _stretch(term: Term) -> str:

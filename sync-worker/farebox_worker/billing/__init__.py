@@ -3,6 +3,7 @@
     rolling.py   rows for periods that have begun
     closing.py   which periods are closed, and why the others wait (pure)
     reading.py   what a batch of invoices needs, read at one moment
+    writing.py   locks what was read, compares it, and records what was billed
     run.py       the run itself: read, draft, write, batch by batch
     report.py    what a run says it has done
 

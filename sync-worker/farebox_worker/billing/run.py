@@ -5,38 +5,34 @@ what was read still holds. What does not is left to the next run. An organizatio
 reported and stops nobody else.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import insert, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from farebox import ids
 from farebox.clock import Clock, OrganizationTime
-from farebox.coupons import service as coupons
 from farebox.credits import service as credits_
 from farebox.db import Database
-from farebox.invoices import proof, service
+from farebox.invoices import service
 from farebox.invoices.reading import Case, time_lines
 from farebox.invoices.sequence import Drafted, draft_in_turn
 from farebox.invoices.states import Bounds
 from farebox.invoices.terms import Term
-from farebox.organizations import test_clock
 from farebox.settings import Settings
-from farebox.usage.model import UsageStatement
 from farebox.usage.nodes import NodeReport
 from farebox.usage.service import nodes
 from farebox_worker.billing.closing import Reason, given_up, readiness
 from farebox_worker.billing.reading import Batch, read
 from farebox_worker.billing.report import BillingReport, Failure, Waiting
 from farebox_worker.billing.rolling import roll
+from farebox_worker.billing.writing import Statement, record, still_true
 
 BATCH: Final = 500
 """Periods in one transaction: large enough for few queries, small enough that others soon get a
@@ -49,28 +45,6 @@ _OPEN: Final = text(
       AND (p.ends_at <= :now
            OR EXISTS (SELECT FROM test_clock_offsets o WHERE o.organization_id = p.organization_id))
     ORDER BY p.organization_id, p.ends_at, p.starts_at, p.id
-    """
-)
-_LOCK: Final = text(
-    "SELECT id, state = 'invoiced' AS invoiced, starts_at, ends_at, is_last, billed_units "
-    "FROM billing_periods WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"
-)
-_BILLED: Final = text(
-    "UPDATE billing_periods p SET state = 'invoiced', billed_units = t.units "
-    "FROM unnest(CAST(:ids AS uuid[]), CAST(:units AS bigint[])) AS t(id, units) WHERE p.id = t.id"
-)
-# An own period is counted once more with the organization's next invoice: whoever was adding lines to it when
-# it was read did not know that it would be invoiced. What was counted again is done with until it is touched.
-_TALLY: Final = text(
-    """
-    INSERT INTO period_tallies AS t (period_id, organization_id, billed, touches, counted, corrections)
-    SELECT r.period, r.organization, r.billed::jsonb, 1, r.counted, r.corrections
-    FROM unnest(CAST(:periods AS uuid[]), CAST(:organizations AS uuid[]), CAST(:billed AS text[]),
-                CAST(:counted AS bigint[]), CAST(:corrections AS int[]))
-         AS r(period, organization, billed, counted, corrections)
-    ORDER BY r.period
-    ON CONFLICT (period_id) DO UPDATE
-    SET billed = excluded.billed, counted = excluded.counted, corrections = excluded.corrections
     """
 )
 
@@ -122,7 +96,7 @@ async def run(
     report.rolled = await roll(database, times, now=now)
     async with database.transaction() as session:
         candidates = await _candidates(session, context, times, now, report)
-    statement: _Statement | None = None
+    statement: Statement | None = None
     for chunk in _chunks(candidates, batch):
         statement = await _bill(context, chunk, statement, report)
     async with database.transaction() as session:
@@ -163,26 +137,9 @@ def _chunks(candidates: Sequence[_Candidate], batch: int) -> Iterator[list[_Cand
         yield chunk
 
 
-@dataclass(slots=True)
-class _Statement:
-    """A statement of completeness; it is stored with the first batch that rests on it."""
-
-    id: UUID
-    body: Mapping[str, Any]
-    digest: bytes
-    stored: bool = False
-
-    @classmethod
-    def of(cls, body: Mapping[str, Any], last: "_Statement | None") -> "_Statement":
-        """Return the last one again if nothing but its date has changed, else a new one."""
-        if last is not None and {**last.body, "taken_at": None} == {**body, "taken_at": None}:
-            return last
-        return cls(ids.uuid7(), body, proof.digest(body))
-
-
 async def _bill(
-    context: _Context, chunk: Sequence[_Candidate], last: _Statement | None, report: BillingReport
-) -> _Statement:
+    context: _Context, chunk: Sequence[_Candidate], last: Statement | None, report: BillingReport
+) -> Statement:
     now = context.clock.now()
     organizations = list(dict.fromkeys(each.organization for each in chunk))
     batch = await read(
@@ -192,7 +149,7 @@ async def _bill(
         issuer=context.settings.issuer,
         now=now,
     )
-    statement = _Statement.of(batch.statement, last)
+    statement = Statement.of(batch.statement, last)
     drafts: list[Drafted] = []
     for case in batch.cases:
         try:
@@ -211,7 +168,7 @@ async def _bill(
 async def _write_apart(
     context: _Context,
     drafts: Sequence[Drafted],
-    statement: _Statement,
+    statement: Statement,
     report: BillingReport,
     *,
     now: datetime,
@@ -226,9 +183,7 @@ async def _write_apart(
             report.failures.append(Failure(f"org_{party.public_id}", _said(error.orig or error)))
 
 
-def _draft(
-    context: _Context, case: Case, batch: Batch, statement: _Statement, now: datetime
-) -> list[Drafted]:
+def _draft(context: _Context, case: Case, batch: Batch, statement: Statement, now: datetime) -> list[Drafted]:
     """Draft every period of the organization that can still be closed."""
     time, grace = case.party.time, context.grace
 
@@ -252,7 +207,7 @@ def _draft(
 async def _write(
     context: _Context,
     drafts: Sequence[Drafted],
-    statement: _Statement,
+    statement: Statement,
     report: BillingReport,
     *,
     now: datetime,
@@ -261,20 +216,11 @@ async def _write(
     if not drafts:
         return
     async with context.database.transaction() as session:
-        holding = await _still_true(session, drafts)
+        holding = await still_true(session, drafts)
         if not holding:
             report.overtaken += len(drafts)
             return
-        if not statement.stored:
-            await session.execute(
-                insert(UsageStatement),
-                {
-                    "id": statement.id,
-                    "taken_at": now,
-                    "body": dict(statement.body),
-                    "digest": statement.digest,
-                },
-            )
+        await statement.store(session, now=now)
         issued = await service.issue(
             session,
             [each.draft for each in holding],
@@ -283,56 +229,10 @@ async def _write(
             bounds=context.bounds,
             now=now,
         )
-        await _record(session, holding)
+        await record(session, holding)
     statement.stored = True
     report.overtaken += len(drafts) - len(holding)
     report.count(issued)
-
-
-async def _record(session: AsyncSession, written: Sequence[Drafted]) -> None:
-    """Keep what was billed of every period, and which changes were counted."""
-    billed = {period: meters for each in written for period, meters in each.draft.billed.items()}
-    await session.execute(
-        _BILLED, {"ids": list(billed), "units": [meters["units"] for meters in billed.values()]}
-    )
-    rows = [(each.draft.party.id, one, one is each.own) for each in written for one in each.read]
-    await session.execute(
-        _TALLY,
-        {
-            "periods": [one.term.period_id for _, one, _ in rows],
-            "organizations": [organization for organization, _, _ in rows],
-            "billed": [json.dumps(dict(one.meters)) for _, one, _ in rows],
-            "counted": [0 if is_own else one.term.touches for _, one, is_own in rows],
-            "corrections": [one.term.corrections for _, one, _ in rows],
-        },
-    )
-    await coupons.use(session, [redemption for each in written for redemption in each.draft.used])
-
-
-async def _still_true(session: AsyncSession, drafted: Sequence[Drafted]) -> list[Drafted]:
-    """Lock what the drafts rest on and return those for which it is as it was read.
-
-    An organization is taken whole or not at all: its later invoices follow from its first one's corrections.
-    """
-    await test_clock.hold_still(session)
-    drafts = [each.draft for each in drafted]
-    times = await time_lines(session, {each.party.id for each in drafts})
-    periods = [one.term.period_id for each in drafted for one in each.read]
-    locked = await session.execute(_LOCK, {"ids": periods})
-    rows = {row.id: row for row in locked}
-    overtaken = {
-        each.party.id
-        for each in drafts
-        if times.get(each.party.id, OrganizationTime()) != each.party.time
-        or not all(_unchanged(term, rows[term.period_id]) for term in each.terms)
-    }
-    return [each for each in drafted if each.draft.party.id not in overtaken]
-
-
-def _unchanged(term: Term, row: Any) -> bool:
-    return (row.invoiced, row.starts_at, row.ends_at, row.is_last, row.billed_units) == (
-        term.invoiced, term.starts_at, term.ends_at, term.is_last, term.billed_units,
-    )  # fmt: skip
 
 
 def _said(error: BaseException) -> str:

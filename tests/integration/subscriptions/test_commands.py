@@ -81,3 +81,26 @@ async def test_an_operator_acts_on_a_subscription(api: Api, worker: Database, fa
     assert (shown[0], "pro-1" in shown[1], "cancelled" in shown[1]) == (0, True, True)
     assert (await farebox("subscription", "show", "org_0000000000"))[0] == 1
     assert (await transitions(worker))[-1] == ("cancel", "active", "cancelled")
+
+
+async def test_coupons_and_credits_by_command(farebox: Command, api: Api) -> None:
+    """Offer, redeem, withdraw; grant, list, expire: what the owner then sees, and refusals as one line."""
+    ada = await api.sign_up()
+    offer = ("coupon", "offer", "HALF", "--name", "Half", "--percent", "50", "--periods", "2")
+    assert (await farebox(*offer))[0] == 0
+    code, _, said = await farebox(*offer)
+    assert (code != 0, "is taken" in said) == (True, True)
+    assert (await farebox("coupon", "offer", "X", "--name", "X"))[0] == 2
+    assert (await farebox("coupon", "redeem", ada.organization_id, "HALF"))[0] == 0
+    assert (await farebox("coupon", "withdraw", "HALF"))[0] == 0
+    [listed] = json.loads((await farebox("coupon", "list", "--json"))[1])
+    assert (listed["code"], listed["state"], listed["redeemed"]) == ("HALF", "archived", 1)
+    assert (await api.get("/billing/coupons", by=ada)).data["items"][0]["code"] == "HALF"
+    grant = ("credit", "grant", ada.organization_id, "5000", "USD", "--kind", "prepaid", "--reason", "order")
+    assert (await farebox(*grant))[0] == 0
+    assert (await farebox(*grant, "--expires", "2020-01-01T00:00:00Z"))[0] != 0
+    shown = json.loads((await farebox("credit", "list", ada.organization_id, "--json"))[1])
+    assert [(each["kind"], each["remaining"]["minor"]) for each in shown["items"]] == [("prepaid", 5000)]
+    credit = shown["items"][0]["id"]
+    assert (await farebox("credit", "expire", ada.organization_id, credit))[0] == 0
+    assert (await api.get("/billing/credits", by=ada)).data["left"] == []
