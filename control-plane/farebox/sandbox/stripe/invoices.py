@@ -149,6 +149,14 @@ def paid_by(call: Call, invoice_id: str) -> None:
         _paid(call, body)
 
 
+def stop_collecting(call: Call, subscription: str) -> None:
+    """Stripe stops to collect by itself what a canceled subscription still owes."""
+    stopped = {"auto_advance": False, "automatically_finalizes_at": None, "next_payment_attempt": None}
+    for made in list(call.all_of("invoice", _subscription=subscription)):
+        if made["status"] in {"draft", "open"}:
+            call.keep(made | stopped)
+
+
 def retrieve(call: Call) -> Obj:
     """GET /v1/invoices/{id}."""
     return call.find("invoice", call.named["id"], param="invoice")

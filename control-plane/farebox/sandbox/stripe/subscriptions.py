@@ -355,15 +355,7 @@ def end(call: Call, body: Obj) -> Obj:
     """It is over."""
     body |= {"status": "canceled", "ended_at": call.now, "canceled_at": body["canceled_at"] or call.now}
     body["cancellation_details"]["reason"] = "cancellation_requested"
-    for made in list(call.all_of("invoice", _subscription=body["id"])):
-        if made["status"] in {"draft", "open"}:
-            # Stripe stops to collect by itself what a canceled subscription still owes.
-            stopped = {
-                "auto_advance": False,
-                "automatically_finalizes_at": None,
-                "next_payment_attempt": None,
-            }
-            call.keep(made | stopped)
+    invoices.stop_collecting(call, body["id"])
     call.emit("customer.subscription.deleted", call.keep(body))
     return body
 
