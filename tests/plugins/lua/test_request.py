@@ -155,6 +155,10 @@ def test_the_key_in_the_query(
 @pytest.mark.parametrize(
     ("facts", "outcome"),
     [
+        ({"status": 401, "answered": False}, "unauthorized"),
+        ({"status": 403, "answered": False}, "forbidden"),
+        ({"status": 429, "answered": False}, "rate_limited"),
+        ({"status": 403, "answered": True, "complete": True, "ended": True}, "served"),
         ({"status": 200, "answered": True, "complete": True, "ended": True}, "served"),
         ({"status": 500, "answered": True, "complete": True, "ended": True}, "served"),
         ({"status": 200, "answered": True, "complete": True}, "upstream_error"),

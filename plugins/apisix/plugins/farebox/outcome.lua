@@ -5,7 +5,11 @@ local floor    = math.floor
 local gmatch   = string.gmatch
 local tonumber = tonumber
 
-local GATEWAY_FAILED = { [502] = true, [503] = true, [504] = true }
+-- What the gateway itself answered, without an upstream: by plugins of APISIX, or because there was none to ask.
+local ANSWERED_HERE = {
+    [401] = "unauthorized", [403] = "forbidden", [429] = "rate_limited",
+    [502] = "upstream_error", [503] = "upstream_error", [504] = "upstream_error",
+}
 
 local _M = {}
 
@@ -51,7 +55,7 @@ function _M.of(facts)
         return "client_closed"
     end
     if not facts.answered then
-        return GATEWAY_FAILED[status] and "upstream_error" or "served"
+        return ANSWERED_HERE[status] or "served"
     end
     if status == 101 then
         return "served"
