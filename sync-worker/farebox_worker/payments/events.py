@@ -15,7 +15,7 @@ from farebox.payments import cards, charging, disputing, refunding
 from farebox.payments.accounts import Till
 from farebox.payments.model import Payment, ProviderCustomer
 from farebox.payments.provider import Seen, SeenDispute, SeenRefund
-from farebox_worker.payments import managing
+from farebox_worker.payments import looking
 
 Outcome = Literal["done", "ignored"]
 
@@ -159,13 +159,13 @@ async def _stripe_setup(till: Till, event: Event) -> Outcome:
 
 
 async def _stripe_subscription(till: Till, event: Event) -> Outcome:
-    return "done" if await managing.look(till, event.text("id")) else "ignored"
+    return "done" if await looking.look(till, event.text("id")) else "ignored"
 
 
 async def _stripe_invoice(till: Till, event: Event) -> Outcome:
     if event.kind == "invoice.upcoming":  # a preview, which has no id
         return "ignored"
-    return "done" if await managing.look_at_invoice(till, event.text("id")) else "ignored"
+    return "done" if await looking.look_at_invoice(till, event.text("id")) else "ignored"
 
 
 async def _paystack_payment(till: Till, event: Event) -> Outcome:

@@ -23,15 +23,15 @@ from farebox.payments import accounts, cards, placing
 from farebox.payments.accounts import Till
 from farebox.payments.ledger import LIVE, OWING
 from farebox.payments.managed import choosing, recording
-from farebox.payments.managed.calls import StripeSubscriptions
 from farebox.payments.managed.model import StripeItem, StripePrice, StripeSubscription
-from farebox.payments.managed.seen import SeenInvoice, SeenSubscription, Wanted
+from farebox.payments.managed.seen import SeenSubscription, Wanted
 from farebox.payments.model import Payment
 from farebox.payments.provider import ProviderError, ProviderRefusedError
 from farebox.plans.model import Plan, PlanVersion
 from farebox.plans.prices import base_price
 from farebox.problems import Refusal
 from farebox.subscriptions import service as subscriptions
+from farebox_worker.payments import looking
 from farebox_worker.supervision import describe
 
 LOOK_AGAIN: Final = timedelta(hours=1)
@@ -73,54 +73,6 @@ async def steer(till: Till) -> int:
     return failed
 
 
-async def look(till: Till, provider_id: str) -> bool:
-    """Record a subscription as it is now at Stripe; False if it is none of ours."""
-    seen = await _api(till).observe(provider_id)
-    async with till.database.transaction() as session:
-        row = await recording.known(session, provider_id, seen.named)
-        if row is None:
-            return False
-        await recording.subscription(session, row, seen, now=till.now())
-    return True
-
-
-async def look_at_invoice(till: Till, provider_id: str) -> bool:
-    """Record one of Stripe's invoices as it is now; False if it is of no subscription of ours."""
-    return await _take(till, await _api(till).invoice(provider_id))
-
-
-async def look_at_all(till: Till) -> None:
-    """Record every live subscription and its invoices as they are now."""
-    async with till.database.transaction() as session:
-        live = list(await session.scalars(select(StripeSubscription.provider_id).where(choosing.LIVE)))
-    for provider_id in live:
-        if provider_id is not None:
-            await _look_at_all_of(till, provider_id)
-
-
-async def _look_at_all_of(till: Till, provider_id: str) -> None:
-    await look(till, provider_id)
-    async for seen in _api(till).invoices(provider_id):
-        await _take(till, seen)
-
-
-async def _take(till: Till, seen: SeenInvoice) -> bool:
-    if seen.subscription is None:
-        return False
-    async with till.database.transaction() as session:
-        if await recording.known(session, seen.subscription, None) is None:
-            return False
-    tried = None
-    if seen.intent is not None and seen.state in {"open", "paid"}:
-        tried = await till.providers.elements().observe(seen.intent)
-    async with till.database.transaction() as session:
-        owner = await recording.known(session, seen.subscription, None)
-        if owner is None:
-            return False
-        await recording.invoice(session, owner, seen, tried, now=till.now())
-    return True
-
-
 async def _steer(till: Till, row_id: UUID) -> None:
     row = await _fresh(till, row_id)
     if row.state == "leaving":
@@ -138,7 +90,7 @@ async def _steer(till: Till, row_id: UUID) -> None:
         await _leave(till, await _fresh(till, row_id))
         return
     if till.now() - row.updated_at >= LOOK_AGAIN:
-        await _look_at_all_of(till, row.provider_id)
+        await looking.look_at_all_of(till, row.provider_id)
     await _follow(till, row_id, ours)
     for invoice_id in await _to_ask(till, row_id):
         await _place(till, row_id, invoice_id)
@@ -168,7 +120,7 @@ async def _start(till: Till, row: StripeSubscription, ours: Ours) -> None:
         method=ours.method,
         starts_at=ours.period_end,
     )
-    seen = await _api(till).start(wanted)
+    seen = await looking.api(till).start(wanted)
     async with _locked(till, row.id) as (session, found):
         await recording.subscription(session, found, seen, now=till.now())
         found.plan_version_id, found.problem = ours.version, None
@@ -179,13 +131,15 @@ async def _leave(till: Till, row: StripeSubscription) -> None:
     if provider_id is None:
         async with till.database.transaction() as session:
             customer = await accounts.known(session, row.organization_id, "stripe")
-        found = await _api(till).find(customer.provider_id, str(row.id)) if customer is not None else None
+        found = (
+            await looking.api(till).find(customer.provider_id, str(row.id)) if customer is not None else None
+        )
         provider_id = found.provider_id if found is not None else None
     if provider_id is None:
         async with _locked(till, row.id) as (_, gone):
             gone.state, gone.ended_at, gone.updated_at = "ended", till.now(), till.now()
         return
-    seen = await _api(till).cancel(provider_id)
+    seen = await looking.api(till).cancel(provider_id)
     async with _locked(till, row.id) as (session, left):
         await recording.subscription(session, left, seen, now=till.now())
 
@@ -196,22 +150,22 @@ async def _follow(till: Till, row_id: UUID, ours: Ours) -> None:
     if row.state != "running" or row.provider_id is None:
         return
     if row.plan_version_id != ours.version:
-        now_there = await _api(till).observe(row.provider_id)
-        seen = await _api(till).reprice(row.provider_id, now_there.item, await _price(till, ours))
+        now_there = await looking.api(till).observe(row.provider_id)
+        seen = await looking.api(till).reprice(row.provider_id, now_there.item, await _price(till, ours))
         await _agreed(till, row_id, seen, plan_version_id=ours.version)
     ends = ours.state == "cancelled"
     if ends != row.ending:
-        now_there = await _api(till).observe(row.provider_id)
+        now_there = await looking.api(till).observe(row.provider_id)
         if now_there.ending == row.ending:
-            seen = await _api(till).end_with_period(row.provider_id, ends=ends)
+            seen = await looking.api(till).end_with_period(row.provider_id, ends=ends)
             await _agreed(till, row_id, seen, ending=seen.ending)
         elif now_there.ending == ends:
             await _agreed(till, row_id, now_there, ending=ends)
     if ours.method is not None and ours.method != row.method:
-        seen = await _api(till).charge_with(row.provider_id, ours.method)
-        async for unpaid in _api(till).invoices(row.provider_id, status="open"):
-            await _api(till).try_again(unpaid.provider_id, ours.method)
-            await look_at_invoice(till, unpaid.provider_id)
+        seen = await looking.api(till).charge_with(row.provider_id, ours.method)
+        async for unpaid in looking.api(till).invoices(row.provider_id, status="open"):
+            await looking.api(till).try_again(unpaid.provider_id, ours.method)
+            await looking.look_at_invoice(till, unpaid.provider_id)
         await _agreed(till, row_id, seen, method=ours.method)
 
 
@@ -312,7 +266,7 @@ async def _put(till: Till, row_id: UUID, item: StripeItem) -> None:
         number = await session.scalar(select(Invoice.number).where(Invoice.id == item.invoice_id))
     if row.provider_id is None or customer is None or row.state != "running":
         return
-    api, there, amount = _api(till), row.provider_id, Money(item.currency, item.amount_minor)
+    api, there, amount = looking.api(till), row.provider_id, Money(item.currency, item.amount_minor)
     drafts = [each async for each in api.invoices(there, status="draft")]
     draft = next((each.provider_id for each in drafts if each.due.currency == item.currency), None)
     said = f"Invoice {number}"
@@ -323,7 +277,7 @@ async def _put(till: Till, row_id: UUID, item: StripeItem) -> None:
             raise
         made, target = await api.put(str(item.id), customer.provider_id, there, amount, said, draft=None)
     if target is None:
-        await _take(till, await api.gather(customer.provider_id, there, item.currency, str(item.id)))
+        await looking.take(till, await api.gather(customer.provider_id, there, item.currency, str(item.id)))
     async with till.database.transaction() as session:
         values = {"provider_id": made, "state": "put", "updated_at": till.now()}
         values |= {"stripe_invoice": target} if target is not None else {}
@@ -331,7 +285,7 @@ async def _put(till: Till, row_id: UUID, item: StripeItem) -> None:
             update(StripeItem).where(StripeItem.id == item.id, StripeItem.state == "placed").values(values)
         )
     if target is not None:
-        await look_at_invoice(till, target)
+        await looking.look_at_invoice(till, target)
 
 
 async def _price(till: Till, ours: Ours) -> str:
@@ -339,7 +293,7 @@ async def _price(till: Till, ours: Ours) -> str:
         row = await session.get(StripePrice, ours.version)
     if row is not None:
         return row.provider_id
-    made = await _api(till).price(str(ours.version), ours.name, ours.flat)
+    made = await looking.api(till).price(str(ours.version), ours.name, ours.flat)
     async with till.database.transaction() as session:
         session.add(
             StripePrice(
@@ -395,7 +349,3 @@ async def _note(till: Till, row_id: UUID, problem: str) -> None:
             .where(StripeSubscription.id == row_id, choosing.LIVE)
             .values(problem=problem[:500])
         )
-
-
-def _api(till: Till) -> StripeSubscriptions:
-    return till.providers.elements().subscriptions

@@ -19,7 +19,7 @@ from farebox.payments.comparing import Difference, Entry, differences, shown
 from farebox.payments.model import Dispute, Payment, ReconciliationReport, Refund
 from farebox.payments.provider import Provider, Seen, SeenDispute, SeenRefund
 from farebox.problems import Refusal
-from farebox_worker.payments import events, managing
+from farebox_worker.payments import events, looking
 from farebox_worker.payments.events import ParkedError
 
 DAY: Final = timedelta(days=1)
@@ -87,7 +87,7 @@ async def due(till: Till) -> list[Report]:
 async def reconcile(till: Till, provider: Provider, start: datetime, end: datetime) -> Report:
     """Compare a window both ways, repair what is safe, and write the report."""
     if provider.name == "stripe":
-        await managing.look_at_all(till)
+        await looking.look_at_all(till)
     theirs = await _theirs(provider, start, end)
     ours = await _ours(till, provider.name, start, end, theirs)
     here = {each.name for each in ours}
