@@ -13,7 +13,9 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "free",
         "name": "Free",
-        "charges": [{"code": "base", "model": "flat", "description": "Free plan", "amount": "0", "prorate": "second"}],
+        "charges": [
+            {"code": "base", "model": "flat", "description": "Free plan", "amount": "0", "prorate": "second"}
+        ],
         "limits": [{"name": "minute", "requests": 10, "window": 60}],
         "quota": {"units": 1000, "kind": "hard"},
     },
@@ -21,7 +23,13 @@ PLANS: tuple[dict[str, Any], ...] = (
         "code": "starter",
         "name": "Starter",
         "charges": [
-            {"code": "base", "model": "flat", "description": "Starter plan", "amount": "10.00", "prorate": "second"},
+            {
+                "code": "base",
+                "model": "flat",
+                "description": "Starter plan",
+                "amount": "10.00",
+                "prorate": "second",
+            },
             {
                 "code": "requests",
                 "model": "per_unit",
@@ -36,7 +44,15 @@ PLANS: tuple[dict[str, Any], ...] = (
     {
         "code": "pro",
         "name": "Pro",
-        "charges": [{"code": "base", "model": "flat", "description": "Pro plan", "amount": "50.00", "prorate": "second"}],
+        "charges": [
+            {
+                "code": "base",
+                "model": "flat",
+                "description": "Pro plan",
+                "amount": "50.00",
+                "prorate": "second",
+            }
+        ],
         "limits": [{"name": "minute", "requests": 300, "window": 60}],
         "quota": None,
     },

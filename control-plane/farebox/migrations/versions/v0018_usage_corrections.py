@@ -61,9 +61,7 @@ def upgrade() -> None:
     op.execute(
         f"CREATE POLICY tenant ON usage_corrections TO farebox_app USING ({condition}) WITH CHECK ({condition})"
     )
-    op.execute(
-        f"CREATE POLICY operator ON usage_corrections FOR SELECT TO farebox_app USING ({IS_OPERATOR})"
-    )
+    op.execute(f"CREATE POLICY operator ON usage_corrections FOR SELECT TO farebox_app USING ({IS_OPERATOR})")
     op.execute("CREATE POLICY worker ON usage_corrections TO farebox_worker USING (true) WITH CHECK (true)")
     op.execute("CREATE POLICY owner ON usage_corrections TO farebox_owner USING (true) WITH CHECK (true)")
     # Entries, not states: a wrong one is reversed by another. Only operators write them.
