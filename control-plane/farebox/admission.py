@@ -69,7 +69,7 @@ async def count(
 
 def dry_run(request: web.Request) -> bool:
     """Tell whether the request is only to be rehearsed. Raises `Refusal` 400 for any other header."""
-    header = request.headers.get("Dry-Run", "false").strip().lower()
+    header = request.headers.get("Dry-Run", "false").strip()
     if header not in {"true", "false"}:
         raise Refusal(problems.DRY_RUN_INVALID)
     return header == "true"

@@ -1,17 +1,21 @@
 """The endpoints of entitlements: what the organization has beside requests, and whether it has one."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from farebox import problems
 from farebox.endpoints import Call, Endpoints, endpoint
 from farebox.fields import Nothing, View
 from farebox.organizations.permissions import Permission
+from farebox.problems import Refusal
 from farebox.subscriptions.present import present
 from farebox.subscriptions.terms import Entitlement, entitlements_of
 from farebox.web import Answer
 
 Value = bool | int | float | str
+_NAME: Final = re.compile(r"[a-zA-Z0-9_.\-]{1,64}")
 
 
 class EntitlementView(View):
@@ -52,10 +56,13 @@ async def list_entitlements(call: Call[Nothing, Nothing]) -> Answer[Entitlements
 @endpoint(
     "GET", "/entitlements/{name}", "Check an entitlement",
     tag="Plans", permission=Permission.VIEW_ORGANIZATION, data=CheckView,
+    refusals=(problems.NOT_FOUND,),
 )  # fmt: skip
 async def check(call: Call[Nothing, Nothing]) -> Answer[CheckView]:
     """A name that nothing grants is answered too: it is not granted."""
     name = call.request.match_info["name"]
+    if not _NAME.fullmatch(name):
+        raise Refusal(problems.NOT_FOUND)
     stands = await present(call.session, call.organization_id, wall=call.now)
     value = {each.name: each.value for each in entitlements_of(stands.own)}.get(name)
     return Answer(CheckView(name=name, granted=bool(value), value=value), "Entitlement checked.")

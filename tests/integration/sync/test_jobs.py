@@ -209,7 +209,9 @@ async def _postgres(folder: Path, world: World) -> AsyncIterator[EmbeddedPostgre
 
 
 async def _mail_done(world: World) -> bool:
-    [row] = await world.rows("SELECT done_at FROM outbox WHERE job = 'mail.send'")
+    [row] = await world.rows(
+        "SELECT done_at FROM outbox WHERE job = 'mail.send' AND payload ->> 'template' = 'welcome'"
+    )
     return row["done_at"] is not None
 
 
