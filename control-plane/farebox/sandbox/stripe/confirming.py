@@ -4,7 +4,7 @@ secrets.
 https://docs.stripe.com/payments/paymentintents/lifecycle
 """
 
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from farebox.sandbox.store import Obj
@@ -117,3 +117,12 @@ def return_address(intent: Obj, return_url: str) -> str:
         ("redirect_status", status),
     ]
     return urlunsplit(parts._replace(query=urlencode(query)))
+
+
+def unexpected(intent: Obj, verb: str) -> Refusal:
+    """The refusal of something that an intent in its state cannot do; it carries the intent."""
+    kind: str = intent["object"]
+    name = "PaymentIntent" if kind == "payment_intent" else "SetupIntent"
+    message = f"You cannot {verb} this {name} because it has a status of {intent['status']}."
+    carried: dict[str, Any] = {kind: intent}
+    return Refusal(400, message, code=f"{kind}_unexpected_state", **carried)

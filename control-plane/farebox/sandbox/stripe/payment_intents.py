@@ -25,6 +25,7 @@ from farebox.sandbox.stripe.confirming import (
     next_action,
     payment_method_choice,
     refused,
+    unexpected,
     verdict,
 )
 from farebox.sandbox.stripe.errors import Refusal
@@ -122,7 +123,7 @@ def confirmed(call: Call) -> Obj:
     intent = by_secret(call, call.find("payment_intent", call.named["id"], param="intent"), "payment_intent")
     given = call.params
     if intent["status"] not in _OPEN:
-        raise _unexpected(intent, "confirm")
+        raise unexpected(intent, "confirm")
     if not call.publishable:
         check_return_url(intent, given.get("return_url"), "PaymentIntent")
     elif {"off_session", "error_on_requires_action"} & given.keys():
@@ -249,15 +250,6 @@ def fail_authentication(call: Call, intent: Obj) -> Obj:
     return intent
 
 
-def _unexpected(intent: Obj, verb: str) -> Refusal:
-    return Refusal(
-        400,
-        f"You cannot {verb} this PaymentIntent because it has a status of {intent['status']}.",
-        code="payment_intent_unexpected_state",
-        payment_intent=intent,
-    )
-
-
 def retrieve(call: Call) -> Obj:
     """GET /v1/payment_intents/{id}."""
     return by_secret(call, call.find("payment_intent", call.named["id"], param="intent"), "payment_intent")
@@ -275,7 +267,7 @@ def update(call: Call) -> Obj:
         "receipt_email",
         "expand",
     }:
-        raise _unexpected(intent, "update")
+        raise unexpected(intent, "update")
     intent["currency"] = currency(given["currency"] if "currency" in given else intent["currency"])
     intent["amount"] = chargeable(
         given["amount"] if "amount" in given else intent["amount"], intent["currency"]
@@ -293,7 +285,7 @@ def capture(call: Call) -> Obj:
     """POST /v1/payment_intents/{id}/capture, all of it or less."""
     intent = call.find("payment_intent", call.named["id"], param="intent")
     if intent["status"] != "requires_capture":
-        raise _unexpected(intent, "capture")
+        raise unexpected(intent, "capture")
     amount: int = intent["amount_capturable"]
     if "amount_to_capture" in call.params:
         amount = call.params["amount_to_capture"]
@@ -316,7 +308,7 @@ def cancel(call: Call) -> Obj:
     """POST /v1/payment_intents/{id}/cancel."""
     intent = call.find("payment_intent", call.named["id"], param="intent")
     if intent["status"] not in _OPEN | {"requires_capture"}:
-        raise _unexpected(intent, "cancel")
+        raise unexpected(intent, "cancel")
     intent |= {
         "status": "canceled",
         "canceled_at": call.now,

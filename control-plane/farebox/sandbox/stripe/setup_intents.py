@@ -19,6 +19,7 @@ from farebox.sandbox.stripe.confirming import (
     next_action,
     payment_method_choice,
     refused,
+    unexpected,
     verdict,
 )
 from farebox.sandbox.stripe.errors import Refusal
@@ -78,7 +79,7 @@ def confirmed(call: Call) -> Obj:
     intent = by_secret(call, call.find("setup_intent", call.named["id"], param="intent"), "setup_intent")
     given = call.params
     if intent["status"] not in {"requires_payment_method", "requires_confirmation", "requires_action"}:
-        raise _unexpected(intent, "confirm")
+        raise unexpected(intent, "confirm")
     if not call.publishable:
         check_return_url(intent, given.get("return_url"), "SetupIntent")
     if "payment_method" in given:
@@ -146,15 +147,6 @@ def fail_authentication(call: Call, intent: Obj) -> Obj:
     return intent
 
 
-def _unexpected(intent: Obj, verb: str) -> Refusal:
-    return Refusal(
-        400,
-        f"You cannot {verb} this SetupIntent because it has a status of {intent['status']}.",
-        code="setup_intent_unexpected_state",
-        setup_intent=intent,
-    )
-
-
 def retrieve(call: Call) -> Obj:
     """GET /v1/setup_intents/{id}."""
     return by_secret(call, call.find("setup_intent", call.named["id"], param="intent"), "setup_intent")
@@ -166,7 +158,7 @@ def update(call: Call) -> Obj:
 
     intent, given = call.find("setup_intent", call.named["id"], param="intent"), call.params
     if intent["status"] in {"succeeded", "canceled"} and set(given) - {"metadata", "description", "expand"}:
-        raise _unexpected(intent, "update")
+        raise unexpected(intent, "update")
     if "customer" in given:
         intent["customer"] = existing(call, given["customer"])["id"]
     if "payment_method" in given:
@@ -182,7 +174,7 @@ def cancel(call: Call) -> Obj:
     """POST /v1/setup_intents/{id}/cancel."""
     intent = call.find("setup_intent", call.named["id"], param="intent")
     if intent["status"] in {"succeeded", "canceled"}:
-        raise _unexpected(intent, "cancel")
+        raise unexpected(intent, "cancel")
     intent |= {
         "status": "canceled",
         "cancellation_reason": call.params.get("cancellation_reason"),
